@@ -1,0 +1,42 @@
+"""Dependency injection for secrets that rotate while the service runs."""
+
+from pgp_config.errors import (
+    BlockingRead,
+    DeclarationError,
+    PgpConfigError,
+    RejectedVersion,
+    SecretDisabled,
+    SecretForbidden,
+    SecretNotFound,
+    SecretUnavailable,
+    SourceTimeout,
+    StartupError,
+    StaticSecretInScope,
+)
+from pgp_config.events import Observer, default_observers
+from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
+from pgp_config.providers import DynamicSecret, SecretContainer, StaticSecret
+from pgp_config.scopes import request_scope
+
+__all__ = [
+    "EVERY_REQUEST",
+    "BlockingRead",
+    "DeclarationError",
+    "DynamicSecret",
+    "Freshness",
+    "Observer",
+    "PgpConfigError",
+    "RejectedVersion",
+    "ReloadPolicy",
+    "SecretContainer",
+    "SecretDisabled",
+    "SecretForbidden",
+    "SecretNotFound",
+    "SecretUnavailable",
+    "SourceTimeout",
+    "StartupError",
+    "StaticSecret",
+    "StaticSecretInScope",
+    "default_observers",
+    "request_scope",
+]

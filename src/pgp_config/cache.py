@@ -1,0 +1,617 @@
+"""Step 2 of the flow: the newest version known of each secret, and when the source confirmed it.
+
+Decisions are plain synchronous functions under one lock and never wait; only the wait for a flight
+differs between threads and coroutines. Terms:
+
+- A *flight* is one fetch of one secret, shared by everyone whom its start satisfies. A secret has at
+  most one in flight and one queued behind it, for those who need a later start.
+- A *wave* is the flights that start together: a secret that is due takes along the others that are in
+  use and half-way due, so that secrets which were rotated together are seen together.
+- A *generation* is what scopes pin: an immutable mapping that changes once a wave has settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import threading
+import time
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pgp_config.errors import (
+    PgpConfigError,
+    RejectedVersion,
+    SecretDisabled,
+    SecretNotFound,
+    SecretUnavailable,
+    SourceTimeout,
+)
+from pgp_config.events import (
+    Fetched,
+    FetchFailed,
+    Loaded,
+    Reloaded,
+    ServedStale,
+    VersionRejected,
+    notify,
+)
+from pgp_config.forking import gate
+from pgp_config.redaction import redactor
+from pgp_config.secret import confidential_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pgp_config.events import Event, Observer
+    from pgp_config.policy import Freshness
+    from pgp_config.secret import Decoder, Payload
+    from pgp_config.sources.base import Source
+
+T = TypeVar("T")
+
+#: Seconds that a reader waits at most for a fetch.
+READ_BUDGET = 2.0
+
+#: Calls to a source that one container has in flight at most.
+MAX_CALLS = 32
+
+#: Share of `max_age` from which a read starts a refresh in the background, and the jitter on top.
+SOFT_AGE, SOFT_JITTER = 0.8, 0.1
+
+#: Share of `max_age` from which a secret in use joins a wave that another one started.
+COMPANION_AGE = 0.5
+
+#: Seconds for which a failing secret is not asked for: from, up to, and the jitter as a share.
+SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
+
+#: Logical time: orders the start of fetches and scopes where the clock's resolution cannot.
+tick = itertools.count(1).__next__
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spec(Generic[T]):
+    """What a declaration says of a secret; one object for all copies of its provider.
+
+    Attributes:
+        name: The secret's name in the source.
+        decoder: Its type.
+        dynamic: Whether it may change while the process runs.
+        freshness: Its own bounds, or None for those of its container.
+    """
+
+    name: str
+    decoder: Decoder[T]
+    dynamic: bool
+    freshness: Freshness | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known(Generic[T]):
+    """A good version of a secret.
+
+    Attributes:
+        value: Validated as the declared type; never shown.
+        version: Its number in the source.
+        asked_at: Monotonic seconds at which the fetch began that last confirmed it as the newest.
+        tick: Logical time of that beginning.
+        soft_at: Monotonic seconds from which a read refreshes it in the background.
+    """
+
+    value: T = field(repr=False)
+    version: int
+    asked_at: float
+    tick: int
+    soft_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a fetch must satisfy to serve a reader.
+
+    Attributes:
+        since: Monotonic seconds: begun then or later.
+        after: Logical time: begun later than that.
+    """
+
+    since: float = -inf
+    after: int = 0
+
+    def is_met_by(self, fetch: Known[Any] | Flight) -> bool:
+        """Whether a fetch, landed or in flight, began late enough."""
+        return fetch.tick > self.after and fetch.asked_at >= self.since
+
+
+class Flight:
+    """One fetch of one secret, and all who wait for it.
+
+    Attributes:
+        asked_at: Monotonic seconds at which it was started; the call begins no earlier.
+        tick: Logical time of that start; 0 while it is queued.
+        outcome: A good version, or why there is none.
+    """
+
+    __slots__ = ("asked_at", "outcome", "tick", "wave")
+
+    def __init__(self) -> None:
+        self.asked_at = -inf
+        self.tick = 0
+        self.wave: _Wave | None = None
+        self.outcome: Future[Known[Any] | PgpConfigError] = Future()
+        # A running future cannot be cancelled: one waiter's cancellation leaves the others alone.
+        self.outcome.set_running_or_notify_cancel()
+
+
+class _Wave:
+    """Flights that started together and are published together.
+
+    Attributes:
+        asked_at: Monotonic seconds at which it started; none of its calls begins earlier.
+        tick: Logical time of that start.
+        pending: Flights that have not landed.
+        landed: The good versions that they brought.
+    """
+
+    __slots__ = ("asked_at", "landed", "pending", "tick")
+
+    def __init__(self, now: float) -> None:
+        self.asked_at = now
+        self.tick = tick()
+        self.pending = 0
+        self.landed: dict[Spec[Any], Known[Any]] = {}
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """What the cache holds of one secret; guarded by the cache's lock."""
+
+    spec: Spec[Any]
+    freshness: Freshness
+    known: Known[Any] | None = None
+    flight: Flight | None = None
+    queued: Flight | None = None
+    used: bool = False
+    failures: int = 0
+    retry_at: float = -inf
+    error: PgpConfigError | None = None
+    quarantined: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretStatus:
+    """The state of one secret, for people; without a trace of its value.
+
+    Attributes:
+        name: Its name in the source.
+        kind: "static" or "dynamic".
+        state: "ok", "stale" (the source does not answer, the last good value is served) or
+            "missing" (there is no usable value).
+        version: The version that is served, or None.
+        age: Seconds since the source last confirmed it, or None.
+        error: What the last fetch failed with, or None.
+    """
+
+    name: str
+    kind: str
+    state: str
+    version: int | None
+    age: float | None
+    error: str | None
+
+
+class Cache:
+    """The newest version known of each secret of one container.
+
+    Args:
+        source: Where secrets come from.
+        container: The container's name, for events and errors.
+        observers: Told of every event.
+        clock: Monotonic seconds; tests give their own.
+        chance: A number from 0 to 1 for jitter; tests give their own.
+        budget: Seconds that a reader waits at most.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        container: str,
+        observers: Iterable[Observer] = (),
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        budget: float = READ_BUDGET,
+    ) -> None:
+        self.container = container
+        self.generation: Mapping[Spec[Any], Known[Any]] = {}
+        self.clock = clock
+        self.budget = budget
+        self.closed = False
+        self._source = source
+        self._observers = tuple(observers)
+        self._chance = chance
+        self._entries: dict[Spec[Any], _Entry] = {}
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+        gate.register(self)
+
+    def __repr__(self) -> str:
+        return f"<Cache of {len(self._entries)} secrets of {self.container}>"
+
+    def __del__(self) -> None:
+        if self._executor is not None and not self.closed:
+            warnings.warn(
+                f"{self.container} was not closed: call close() when its service ends.",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
+
+    def add(self, spec: Spec[Any], freshness: Freshness) -> None:
+        """Make a secret known by name; nothing is fetched yet."""
+        self._entries.setdefault(spec, _Entry(spec, freshness))
+
+    def specs(self) -> list[Spec[Any]]:
+        """Every secret of the container."""
+        return list(self._entries)
+
+    def freshness(self, spec: Spec[Any]) -> Freshness:
+        """The bounds that hold for a secret."""
+        return self._entries[spec].freshness
+
+    # -- decisions ---------------------------------------------------------------------------
+
+    def current(self, spec: Spec[T]) -> Known[T] | None:
+        """The newest good version, whatever its age."""
+        return self._entries[spec].known
+
+    def touch(self, spec: Spec[Any], known: Known[Any], moment: float) -> None:
+        """A scope took a version from its generation: refresh it in the background when it is due."""
+        entry = self._entries[spec]
+        entry.used = True
+        if moment >= known.soft_at:
+            with self._lock, contextlib.suppress(SecretUnavailable):
+                if entry.known is known and not self._is_paused(entry):
+                    self._take_off(entry)
+
+    def admit(self, spec: Spec[T], need: Need) -> Known[T] | Flight:
+        """The version or the flight that satisfies a reader; starts a flight where none does.
+
+        Raises:
+            PgpConfigError: If the source failed lately and there is no last good value.
+        """
+        with self._lock:
+            entry = self._entries[spec]
+            outcome = self._decide(entry, need)
+            entry.used = True
+        return self._last_good(entry) if outcome is None else outcome
+
+    def _decide(self, entry: _Entry, need: Need) -> Known[Any] | Flight | None:
+        """A version, a flight, or None: do not wait, take the last good one or fail."""
+        known, flight = entry.known, entry.flight
+        if self.closed:
+            raise self._closed_error(entry)
+        if known is not None and need.is_met_by(known):
+            return known
+        if flight is not None and need.is_met_by(flight):
+            return flight
+        if flight is not None:
+            entry.queued = entry.queued or Flight()
+            return entry.queued
+        if self._is_paused(entry):
+            return None
+        flight = self._take_off(entry)
+        return None if self._goes_on_without(entry) else flight
+
+    def _goes_on_without(self, entry: _Entry) -> bool:
+        """Nobody waits for a source that fails, unless there is nothing else or each scope asks."""
+        if entry.failures == 0 or entry.known is None or entry.freshness.age_limit == 0:
+            return False
+        return self.clock() - entry.known.asked_at <= entry.freshness.stale_limit
+
+    def wait(self, spec: Spec[T], flight: Flight, patience: float | None = None) -> Known[T]:
+        """What a flight brings, or the last good version in its place.
+
+        Args:
+            spec: The secret.
+            flight: Its flight.
+            patience: Seconds to wait at most; the cache's budget by default.
+
+        Raises:
+            PgpConfigError: If there is neither.
+        """
+        outcome: Known[T] | PgpConfigError
+        try:
+            outcome = flight.outcome.result(self.budget if patience is None else patience)
+        except TimeoutError:
+            outcome = self._overdue()
+        return self._settled(spec, outcome)
+
+    async def wait_async(
+        self, spec: Spec[T], flight: Flight, patience: float | None = None
+    ) -> Known[T]:
+        """As `wait`, for a coroutine."""
+        outcome: Known[T] | PgpConfigError
+        landing = asyncio.wrap_future(flight.outcome)
+        try:
+            outcome = await asyncio.wait_for(
+                landing, self.budget if patience is None else patience
+            )
+        except TimeoutError:
+            outcome = self._overdue()
+        return self._settled(spec, outcome)
+
+    def _settled(self, spec: Spec[T], outcome: Known[T] | PgpConfigError) -> Known[T]:
+        if isinstance(outcome, Known):
+            return outcome
+        return self._last_good(self._entries[spec], outcome)
+
+    def _overdue(self) -> SourceTimeout:
+        return SourceTimeout(
+            f"the source did not answer within {self.budget:g} s",
+            remedy="Look at the source's state and at the network on the way to it.",
+        )
+
+    def _last_good(self, entry: _Entry, error: PgpConfigError | None = None) -> Known[Any]:
+        known = entry.known
+        error = error or entry.error or self._overdue()
+        if known is None:
+            raise error.located(secret=entry.spec.name, container=self.container)
+        age = self.clock() - known.asked_at
+        limit = entry.freshness.stale_limit
+        if age > limit:
+            raise SecretUnavailable(
+                f"the last good value was confirmed {age:.0f} s ago, past max_stale "
+                f"({limit:g} s); the source says: {error.happened}",
+                remedy=error.remedy,
+                secret=entry.spec.name,
+                container=self.container,
+            ) from error.__cause__
+        self._tell(ServedStale(self.container, entry.spec.name, known.version, age))
+        return known
+
+    def _is_paused(self, entry: _Entry) -> bool:
+        return self.clock() < entry.retry_at
+
+    # -- flights -----------------------------------------------------------------------------
+
+    def depart(self, specs: Iterable[Spec[Any]]) -> dict[Spec[Any], Flight]:
+        """Start, or join, one wave that fetches all these secrets; for start-up."""
+        wave = _Wave(self.clock())
+        with self._lock:
+            if self.closed:
+                raise self._closed_error()
+            flights = {}
+            for spec in specs:
+                entry = self._entries[spec]
+                flights[spec] = entry.flight or self._start(entry, Flight(), wave)
+            return flights
+
+    def _take_off(self, entry: _Entry) -> Flight:
+        """Start a wave: this secret, and those in use that are half-way due."""
+        if entry.flight is not None:
+            return entry.flight
+        now = self.clock()
+        wave = _Wave(now)
+        flight = self._start(entry, Flight(), wave)
+        for other in self._entries.values():
+            if self._is_companion(other, now):
+                self._start(other, Flight(), wave)
+        return flight
+
+    def _is_companion(self, entry: _Entry, now: float) -> bool:
+        if entry.flight is not None or entry.known is None or not entry.spec.dynamic:
+            return False
+        half_way = entry.known.asked_at + COMPANION_AGE * entry.freshness.age_limit
+        return entry.used and now >= half_way and not self._is_paused(entry)
+
+    def _start(self, entry: _Entry, flight: Flight, wave: _Wave) -> Flight:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
+        flight.tick, flight.asked_at, flight.wave = wave.tick, wave.asked_at, wave
+        try:
+            # It lands under the lock that is held here: not before the entry knows of it.
+            self._executor.submit(self._fly, entry, flight)
+        except RuntimeError:
+            raise SecretUnavailable(
+                "cannot be fetched while the interpreter shuts down",
+                remedy="Read it before, not in an exit handler.",
+                secret=entry.spec.name,
+                container=self.container,
+            ) from None
+        wave.pending += 1
+        entry.flight, entry.used = flight, False
+        return flight
+
+    def _fly(self, entry: _Entry, flight: Flight) -> None:
+        """Fetch, validate and land; runs in the executor."""
+        outcome: Known[Any] | PgpConfigError
+        try:
+            outcome = self._bring(entry, flight)
+        except PgpConfigError as error:
+            outcome = error
+        except BaseException as fault:  # noqa: BLE001  whatever a source raises, its waiters must be told
+            outcome = _foreign(fault)
+        self._land(entry, flight, outcome)
+
+    def _bring(self, entry: _Entry, flight: Flight) -> Known[Any]:
+        payload, known = self._call(entry.spec, "latest"), entry.known
+        if known is not None and self._adds_nothing(entry, known, payload.version):
+            return self._confirmed(entry, known, flight)
+        try:
+            return self._promoted(entry, payload, flight)
+        except RejectedVersion as error:
+            self._quarantine(entry, payload.version, error)
+            if known is None:
+                raise
+            return self._confirmed(entry, known, flight)
+
+    def _adds_nothing(self, entry: _Entry, known: Known[Any], version: int) -> bool:
+        """Whether the answer for `latest` leaves the known version the newest good one."""
+        if version == known.version or version in entry.quarantined:
+            return True
+        # `latest` may lag behind what access by number has shown (Secret Manager's documentation:
+        # eventually consistent). After a rollback the higher version is disabled or destroyed.
+        return version < known.version and self._is_readable(entry.spec, known.version)
+
+    def _call(self, spec: Spec[Any], version: int | str) -> Payload:
+        with gate.call():
+            began = self.clock()
+            payload = self._source.fetch(spec.name, version)
+            elapsed = self.clock() - began
+        self._tell(Fetched(self.container, spec.name, payload.version, elapsed))
+        return payload
+
+    def _is_readable(self, spec: Spec[Any], version: int) -> bool:
+        try:
+            self._call(spec, version)
+        except (SecretDisabled, SecretNotFound):
+            return False
+        return True
+
+    def _promoted(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
+        spec = entry.spec
+        value = spec.decoder.decode(payload, refuse_private_keys=spec.dynamic)
+        redactor.learn(spec.name, tuple(confidential_texts(value)))
+        return self._confirmed(entry, Known(value, payload.version, 0, 0, 0), flight)
+
+    def _confirmed(self, entry: _Entry, known: Known[Any], flight: Flight) -> Known[Any]:
+        share = SOFT_AGE + SOFT_JITTER * self._chance()
+        return replace(
+            known,
+            asked_at=flight.asked_at,
+            tick=flight.tick,
+            soft_at=flight.asked_at + share * entry.freshness.age_limit,
+        )
+
+    def _quarantine(self, entry: _Entry, version: int, error: RejectedVersion) -> None:
+        if version not in entry.quarantined:
+            entry.quarantined.add(version)
+            told = error.located(secret=entry.spec.name, container=self.container)
+            self._tell(VersionRejected(self.container, entry.spec.name, version, told))
+
+    def _land(self, entry: _Entry, flight: Flight, outcome: Known[Any] | PgpConfigError) -> None:
+        events: list[Event] = []
+        with self._lock:
+            if entry.flight is not flight:
+                return  # closed meanwhile: its waiters were told then
+            if isinstance(outcome, Known):
+                events.extend(self._accept(entry, outcome))
+            else:
+                events.append(self._refuse(entry, outcome))
+            self._leave_wave(entry, flight, outcome)
+            entry.flight = None
+            if entry.queued is not None:
+                queued, entry.queued = entry.queued, None
+                self._start(entry, queued, _Wave(self.clock()))
+        for event in events:
+            self._tell(event)
+        flight.outcome.set_result(outcome)
+
+    def _accept(self, entry: _Entry, known: Known[Any]) -> Iterable[Event]:
+        before, entry.known = entry.known, known
+        entry.failures, entry.retry_at, entry.error = 0, -inf, None
+        if before is None:
+            yield Loaded(self.container, entry.spec.name, known.version)
+        elif before.version != known.version:
+            yield Reloaded(self.container, entry.spec.name, before.version, known.version)
+
+    def _refuse(self, entry: _Entry, error: PgpConfigError) -> Event:
+        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**entry.failures)
+        pause = min(LONGEST_PAUSE, pause * (1 + PAUSE_JITTER * self._chance()))
+        entry.failures += 1
+        entry.error = error
+        entry.retry_at = self.clock() + pause
+        located = error.located(secret=entry.spec.name, container=self.container)
+        return FetchFailed(self.container, entry.spec.name, located, pause)
+
+    def _leave_wave(
+        self, entry: _Entry, flight: Flight, outcome: Known[Any] | PgpConfigError
+    ) -> None:
+        wave = flight.wave
+        assert wave is not None, "a flight that lands was started in a wave"  # noqa: S101  for mypy
+        wave.pending -= 1
+        if isinstance(outcome, Known):
+            wave.landed[entry.spec] = outcome
+        if wave.pending == 0 and wave.landed:
+            self.generation = {**self.generation, **wave.landed}
+
+    # -- the process -------------------------------------------------------------------------
+
+    def status(self) -> list[SecretStatus]:
+        """The state of every secret, by name."""
+        now = self.clock()
+        with self._lock:
+            rows = [self._status_of(entry, now) for entry in self._entries.values()]
+        return sorted(rows, key=lambda row: row.name)
+
+    def _status_of(self, entry: _Entry, now: float) -> SecretStatus:
+        known, error = entry.known, entry.error
+        age = None if known is None else now - known.asked_at
+        return SecretStatus(
+            name=entry.spec.name,
+            kind="dynamic" if entry.spec.dynamic else "static",
+            state=self._state_of(entry, age),
+            version=None if known is None else known.version,
+            age=age,
+            error=None if error is None else error.happened,
+        )
+
+    def _state_of(self, entry: _Entry, age: float | None) -> str:
+        if age is None:
+            return "missing"
+        if not entry.spec.dynamic or entry.failures == 0:
+            return "ok"
+        return "stale" if age <= entry.freshness.stale_limit else "missing"
+
+    def close(self) -> None:
+        """Forget all values, end the threads and close the source; idempotent."""
+        with self._lock:
+            was_closed, self.closed = self.closed, True
+            stranded = [self._strand(entry) for entry in self._entries.values()]
+            self.generation = {}
+            executor, self._executor = self._executor, None
+        if was_closed:
+            return
+        for flight, error in itertools.chain.from_iterable(stranded):
+            flight.outcome.set_result(error)
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
+        close_source = getattr(self._source, "close", None)
+        if close_source is not None:
+            close_source()
+
+    def _strand(self, entry: _Entry) -> list[tuple[Flight, PgpConfigError]]:
+        flights = [flight for flight in (entry.flight, entry.queued) if flight is not None]
+        entry.known = entry.flight = entry.queued = None
+        return [(flight, self._closed_error(entry)) for flight in flights]
+
+    def _closed_error(self, entry: _Entry | None = None) -> SecretUnavailable:
+        return SecretUnavailable(
+            "the container was closed",
+            remedy="Read secrets before close(), or make a new container.",
+            secret=None if entry is None else entry.spec.name,
+            container=self.container,
+        )
+
+    def renew_after_fork(self) -> None:
+        """In a child: what is known stays; the parent's lock, threads and flights do not come along."""
+        self._lock = threading.Lock()
+        self._executor = None
+        for entry in self._entries.values():
+            entry.flight = entry.queued = None
+
+    def _tell(self, event: Event) -> None:
+        notify(self._observers, event)
+
+
+def _foreign(fault: BaseException) -> SecretUnavailable:
+    """An error of ours for whatever else a source raised; its text and its frames may hold a value."""
+    return SecretUnavailable(
+        f"the source failed with {type(fault).__name__}",
+        remedy="A source should raise the errors of pgp_config.errors; see its own log.",
+    )

@@ -1,0 +1,152 @@
+"""The errors: which secret, in which container, what happened, what to do.
+
+PgpConfigError
+├── DeclarationError (ValueError)          a container, a policy or a type is declared wrongly
+├── StartupError                           load() found faults; all of them, by name, in `faults`
+├── SecretUnavailable                      no usable value, and none that is good enough to go on with
+│   ├── SecretNotFound (LookupError)       the source has no such secret or version
+│   ├── SecretForbidden (PermissionError)  this identity may not read it
+│   ├── SecretDisabled                     the version asked for is disabled or destroyed
+│   └── SourceTimeout (TimeoutError)       no answer within the budget
+├── RejectedVersion (ValueError)           a version came, and may not be served
+├── StaticSecretInScope (RuntimeError)     a static secret would have been fetched during a request
+└── BlockingRead (RuntimeError)            a synchronous read would have blocked a running event loop
+
+No text of these ever holds a value: they are built from names, version numbers and reasons only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_E = TypeVar("_E", bound="PgpConfigError")
+
+
+class PgpConfigError(Exception):
+    """Base of all errors of this library.
+
+    Args:
+        happened: What happened, as a clause without a closing full stop.
+        remedy: What to do about it, as a sentence.
+        secret: The secret's name in its source, where one is concerned.
+        container: The name of the container class that declares it, where known.
+    """
+
+    def __init__(
+        self,
+        happened: str,
+        *,
+        remedy: str = "",
+        secret: str | None = None,
+        container: str | None = None,
+    ) -> None:
+        super().__init__(happened)
+        self.happened = happened
+        self.remedy = remedy
+        self.secret = secret
+        self.container = container
+
+    def __str__(self) -> str:
+        where = " in ".join(part for part in (self.secret, self.container) if part)
+        text = f"{where}: {self.happened}" if where else self.happened
+        return f"{text}. {self.remedy}" if self.remedy else f"{text}."
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.happened, self.remedy, self.secret, self.container)
+
+    def located(self, *, secret: str | None = None, container: str | None = None) -> Self:
+        """A fresh copy that also says where; what is known already is kept.
+
+        One fetch can fail many readers: each raises a copy, because an exception that several
+        threads raise collects all their tracebacks.
+        """
+        copy = _rebuild(
+            type(self),
+            self.happened,
+            self.remedy,
+            self.secret or secret,
+            self.container or container,
+        )
+        copy.__cause__ = self.__cause__
+        return copy
+
+
+def _rebuild(
+    kind: type[_E], happened: str, remedy: str, secret: str | None, container: str | None
+) -> _E:
+    return kind(happened, remedy=remedy, secret=secret, container=container)
+
+
+class DeclarationError(PgpConfigError, ValueError):
+    """A container, a policy or a type is declared wrongly."""
+
+
+class StartupError(PgpConfigError):
+    """Loading found faults, and the service must not start.
+
+    Args:
+        happened: As in the base class.
+        remedy: As in the base class.
+        secret: Unused: the faults name theirs.
+        container: The container that was loaded.
+        faults: Every fault found, each with its own type and text.
+    """
+
+    def __init__(
+        self,
+        happened: str,
+        *,
+        remedy: str = "",
+        secret: str | None = None,
+        container: str | None = None,
+        faults: Sequence[PgpConfigError] = (),
+    ) -> None:
+        super().__init__(happened, remedy=remedy, secret=secret, container=container)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  - {fault}" for fault in self.faults)])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_startup, (self.happened, self.remedy, self.container, self.faults)
+
+
+def _rebuild_startup(
+    happened: str, remedy: str, container: str | None, faults: tuple[PgpConfigError, ...]
+) -> StartupError:
+    return StartupError(happened, remedy=remedy, container=container, faults=faults)
+
+
+class SecretUnavailable(PgpConfigError):  # noqa: N818  the public name is the state, not the word Error
+    """There is no usable value, and no last good one within `max_stale`."""
+
+
+class SecretNotFound(SecretUnavailable, LookupError):  # noqa: N818  as above
+    """The source has no such secret, or no such version of it."""
+
+
+class SecretForbidden(SecretUnavailable, PermissionError):  # noqa: N818  as above
+    """The service's identity may not read the secret."""
+
+
+class SecretDisabled(SecretUnavailable):
+    """The version that was asked for is disabled or destroyed."""
+
+
+class SourceTimeout(SecretUnavailable, TimeoutError):  # noqa: N818  as above
+    """The source did not answer within the budget."""
+
+
+class RejectedVersion(PgpConfigError, ValueError):  # noqa: N818  as above
+    """A version came from the source and may not be served."""
+
+
+class StaticSecretInScope(PgpConfigError, RuntimeError):  # noqa: N818  as above
+    """A static secret was not loaded at start-up and would have been fetched during a request."""
+
+
+class BlockingRead(PgpConfigError, RuntimeError):  # noqa: N818  as above
+    """A synchronous read would have blocked the event loop that runs in this thread."""

@@ -1,0 +1,127 @@
+"""What happened to a secret, as facts for observers; never a value."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pgp_config.errors import PgpConfigError
+
+_logger = logging.getLogger("pgp_config")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact about one secret.
+
+    Attributes:
+        container: Name of the container class that declares the secret.
+        secret: The secret's name in its source.
+    """
+
+    container: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(Event):
+    """The source answered one fetch.
+
+    Attributes:
+        version: The version that the source named, 1 or more.
+        seconds: How long the call took, by the monotonic clock.
+    """
+
+    version: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed(Event):
+    """A fetch failed; the secret is not asked for again before the pause is over.
+
+    Attributes:
+        error: What the source reported.
+        pause: Seconds until the source is asked again, 0.5 to 60.
+    """
+
+    error: PgpConfigError
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Event):
+    """The first good version of a secret in this process.
+
+    Attributes:
+        version: Its version number, 1 or more.
+    """
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded(Event):
+    """A new version took the place of the last one, without a restart.
+
+    Attributes:
+        old_version: The version served until now.
+        version: The version served from now on; lower than the old one after a rollback.
+    """
+
+    old_version: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStale(Event):
+    """The source does not answer, and a scope was given the last good value.
+
+    Attributes:
+        version: The version served.
+        age: Seconds since the source last confirmed it.
+    """
+
+    version: int
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRejected(Event):
+    """A new version may not be served; the last good one stays.
+
+    Attributes:
+        version: The version that was refused; it is not fetched again.
+        error: Why.
+    """
+
+    version: int
+    error: PgpConfigError
+
+
+class Observer(Protocol):
+    """Is told of every event, in the thread in which it happened.
+
+    It must be quick and must not read a secret. What it raises is logged and goes no further.
+    """
+
+    def __call__(self, event: Event, /) -> None:
+        """Take note of one event."""
+        ...
+
+
+#: Observers of every container that is made without `observers=`.
+default_observers: list[Observer] = []
+
+
+def notify(observers: Iterable[Observer], event: Event) -> None:
+    """Tell all observers; a faulty one disturbs neither the others nor the read."""
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception:
+            _logger.exception("An observer failed on %s", type(event).__name__)

@@ -1,0 +1,150 @@
+"""The rules a declaration is held to: how fresh a value must be, and which names must stay static."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pgp_config.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Environment variable with the default `max_age` of a process, in seconds.
+MAX_AGE_VARIABLE = "PGP_CONFIG_MAX_AGE"
+
+#: Seconds for which a last good value is served in an outage, unless a Freshness says otherwise.
+DEFAULT_MAX_STALE = 3600.0
+
+#: Names that no `DynamicSecret` may have: what they hold signs, decrypts, pays or logs in.
+PROTECTED_NAMES = (
+    "*PRIVATE_KEY*",
+    "*SIGNING_KEY*",
+    "*PASSWORD*",
+    "*MNEMONIC*",
+    "*SEED_PHRASE*",
+    "*JWT_SECRET*",
+)
+
+
+def seconds(duration: float | timedelta, *, what: str) -> float:
+    """A duration as seconds.
+
+    Args:
+        duration: Seconds or a `timedelta`, 0 or more and finite.
+        what: What the duration is, for the error.
+
+    Raises:
+        DeclarationError: If it is negative, infinite or not a number.
+    """
+    number = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise DeclarationError(f"{what} is a {type(number).__name__}", remedy=_SECONDS_WANTED)
+    if not 0 <= number < math.inf:
+        raise DeclarationError(f"{what} is {number}", remedy=_SECONDS_WANTED)
+    return float(number)
+
+
+_SECONDS_WANTED = "Give seconds as a number, or a timedelta; 0 or more, and finite."
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old a value may be when a scope reads it for the first time.
+
+    Attributes:
+        max_age: Seconds (or timedelta) since the source confirmed the value as the newest, 0 or more.
+            0 means: asked for by each scope anew.
+        max_stale: Seconds (or timedelta) for which the last good value is served past its
+            confirmation when the source does not answer; `max_age` or more.
+    """
+
+    max_age: float | timedelta = 5.0
+    max_stale: float | timedelta = DEFAULT_MAX_STALE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_age", seconds(self.max_age, what="max_age"))
+        object.__setattr__(self, "max_stale", seconds(self.max_stale, what="max_stale"))
+        if self.stale_limit < self.age_limit:
+            raise DeclarationError(
+                f"max_stale ({self.max_stale} s) is shorter than max_age ({self.max_age} s)",
+                remedy="Raise max_stale: it counts from the same confirmation as max_age.",
+            )
+
+    @property
+    def age_limit(self) -> float:
+        """`max_age` in seconds."""
+        return self.max_age  # type: ignore[return-value]  # normalised above
+
+    @property
+    def stale_limit(self) -> float:
+        """`max_stale` in seconds."""
+        return self.max_stale  # type: ignore[return-value]  # normalised above
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Freshness:
+        """The default of a process: `PGP_CONFIG_MAX_AGE` in seconds, else 5 s.
+
+        Raises:
+            DeclarationError: If the variable is not a duration.
+        """
+        text = environ.get(MAX_AGE_VARIABLE)
+        if text is None:
+            return cls()
+        try:
+            max_age = seconds(float(text), what=MAX_AGE_VARIABLE)
+        except ValueError:
+            raise DeclarationError(
+                f"the environment variable {MAX_AGE_VARIABLE} is not a duration",
+                remedy="Set it to seconds, such as 5 or 0.5, or unset it.",
+            ) from None
+        return cls(max_age, max(max_age, DEFAULT_MAX_STALE))
+
+
+#: Each scope sees a value that was asked for after the scope began.
+EVERY_REQUEST = Freshness(max_age=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPolicy:
+    """Which names may not be dynamic.
+
+    Attributes:
+        protected: Globs, matched against the name in upper case.
+        exceptions: Names that may be dynamic all the same, each with the reason.
+    """
+
+    protected: Iterable[str] = PROTECTED_NAMES
+    exceptions: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        globs = self.protected
+        if isinstance(globs, str):
+            raise DeclarationError(
+                "the protected names of a ReloadPolicy are one string",
+                remedy="Give a tuple of globs, such as PROTECTED_NAMES + ('*_WALLET_*',).",
+            )
+        object.__setattr__(self, "protected", tuple(glob.upper() for glob in globs))
+        object.__setattr__(self, "exceptions", dict(self.exceptions or {}))
+        for name, reason in (self.exceptions or {}).items():
+            if not isinstance(reason, str) or not reason.strip():
+                raise DeclarationError(
+                    "its exception in the ReloadPolicy has no reason",
+                    remedy="Say why it may be dynamic: exceptions={'NAME': 'the reason'}.",
+                    secret=name,
+                )
+
+    def fault_of(self, name: str) -> DeclarationError | None:
+        """Why this name may not be dynamic, or None if it may."""
+        glob = next((g for g in self.protected if fnmatchcase(name.upper(), g)), None)
+        if glob is None or name in (self.exceptions or {}):
+            return None
+        return DeclarationError(
+            f"is declared dynamic, and its name is protected by the glob {glob!r}",
+            remedy="Declare it as StaticSecret. If it can never sign, decrypt or pay, name it with "
+            f"the reason: reload_policy = ReloadPolicy(exceptions={{{name!r}: 'why'}}).",
+            secret=name,
+        )

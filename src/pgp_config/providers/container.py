@@ -1,0 +1,251 @@
+"""The container: secrets declared by name, one source, one cache, one life."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from dependency_injector import containers, providers
+
+from pgp_config.cache import MAX_CALLS, Cache
+from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
+from pgp_config.events import default_observers
+from pgp_config.policy import Freshness, ReloadPolicy
+from pgp_config.providers.graph import Finding, faults_of, secrets_of, unused, wired_names
+from pgp_config.scopes import open_scope
+from pgp_config.sources.base import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
+
+    from pgp_config.cache import Flight, SecretStatus, Spec
+    from pgp_config.events import Observer
+
+
+#: dependency_injector's own metaclass, which its stubs do not name.
+_Metaclass: Any = type(containers.DeclarativeContainer)
+
+
+class _Declaration(_Metaclass):  # type: ignore[misc]  # see above
+    """Refuses a container class whose declaration has a fault."""
+
+    def __new__(  # noqa: PYI034  a metaclass makes classes
+        mcs, name: str, bases: tuple[type, ...], attributes: dict[str, Any]
+    ) -> _Declaration:
+        cls: _Declaration = super().__new__(mcs, name, bases, attributes)
+        _refuse_faults(name, faults_of(cls.providers, cls.reload_policy))
+        return cls
+
+    def __setattr__(cls, name: str, value: object) -> None:  # noqa: N805  a metaclass
+        if isinstance(value, providers.Provider):
+            providers_then = {**cls.providers, name: value}
+            _refuse_faults(cls.__name__, faults_of(providers_then, cls.reload_policy))
+        super().__setattr__(name, value)
+
+
+def _refuse_faults(container: str, faults: Sequence[DeclarationError]) -> None:
+    if len(faults) == 1:
+        raise faults[0].located(container=container)
+    if faults:
+        texts = "".join(f"\n  - {fault}" for fault in faults)
+        raise DeclarationError(f"{len(faults)} faults:{texts}\n", container=container)
+
+
+class _Operations:
+    """What an instance can do; a base of the class as well, so that type checkers know it."""
+
+    if TYPE_CHECKING:
+        providers: dict[str, providers.Provider[Any]]
+        parent_name: str | None
+        declarative_parent: type[containers.DeclarativeContainer] | None
+        wired_to_modules: list[ModuleType]
+        wired_to_packages: list[ModuleType]
+
+    _cache: Cache | None = None
+
+    def attach(self, cache: Cache, freshness: Freshness, policy: ReloadPolicy) -> None:
+        """Bind every secret of the instance, overriding ones included."""
+        _refuse_faults(cache.container, faults_of(self.providers, policy))
+        self._cache = cache
+        for secret in secrets_of(self.providers.values()):
+            secret.bind(cache, freshness)
+
+    def load(self) -> None:
+        """Fetch every secret that is not known yet, in parallel, and seal the static ones.
+
+        Raises:
+            StartupError: With every fault, by name. What could be loaded stays loaded.
+            StaticSecretInScope: If static secrets are missing and a scope is open.
+        """
+        faults = []
+        cache, flights, patience = self._depart()
+        for spec, flight in flights.items():
+            try:
+                cache.wait(spec, flight, patience)
+            except PgpConfigError as fault:
+                faults.append(fault)
+        self._refuse_to_start(faults)
+
+    async def aload(self) -> None:
+        """As `load`, from a coroutine."""
+        faults = []
+        cache, flights, patience = self._depart()
+        for spec, flight in flights.items():
+            try:
+                await cache.wait_async(spec, flight, patience)
+            except PgpConfigError as fault:
+                faults.append(fault)
+        self._refuse_to_start(faults)
+
+    def _depart(self) -> tuple[Cache, dict[Spec[Any], Flight], float]:
+        cache = self._required_cache()
+        missing = [s for s in cache.specs() if cache.current(s) is None]
+        static = [spec for spec in missing if not spec.dynamic]
+        if static and open_scope() is not None:
+            raise StaticSecretInScope(
+                "is static and would be loaded while a scope is open",
+                remedy="Call load() when the service starts, outside request_scope().",
+                secret=static[0].name,
+                container=cache.container,
+            )
+        rounds = 1 + len(missing) // MAX_CALLS
+        return cache, cache.depart(missing), cache.budget * rounds
+
+    def _refuse_to_start(self, faults: list[PgpConfigError]) -> None:
+        if faults:
+            raise StartupError(
+                f"{len(faults)} of {len(self._required_cache().specs())} secrets cannot be used",
+                remedy="The service must not start before each of these is mended:",
+                container=self.parent_name,
+                faults=sorted(faults, key=str),
+            )
+
+    def close(self) -> None:
+        """End the container: forget the values, end its threads, close its source; idempotent."""
+        if self._cache is not None:
+            self._cache.close()
+
+    def status(self) -> list[SecretStatus]:
+        """The state of each secret, by name; without a trace of a value."""
+        return self._required_cache().status()
+
+    def check(self, modules: Iterable[ModuleType] = ()) -> list[Finding]:
+        """Look for declared secrets that nothing uses, and wired names that are not declared.
+
+        Args:
+            modules: Modules to look for `Provide[...]` in, besides those that are wired.
+        """
+        wired = set(self._wired([*modules, *self._wired_modules()]))
+        declared = {name for name in wired if isinstance(name, str)} & set(self.providers)
+        missing = sorted(name for name in wired if isinstance(name, str) and not self._has(name))
+        undeclared = [
+            Finding("undeclared", name, "is wired, and the container does not declare it.")
+            for name in missing
+        ]
+        return [*undeclared, *unused(self.providers, declared)]
+
+    def _wired_modules(self) -> Iterable[ModuleType]:
+        packages = [package.__name__ for package in self.wired_to_packages]
+        inside = [
+            module
+            for name, module in list(sys.modules.items())
+            if any(name == package or name.startswith(f"{package}.") for package in packages)
+        ]
+        return [*self.wired_to_modules, *inside]
+
+    def _wired(self, modules: Iterable[ModuleType]) -> Iterable[object]:
+        by_class = self.declarative_parent.providers if self.declarative_parent else {}
+        names = {id(p): name for p_set in (by_class, self.providers) for name, p in p_set.items()}
+        for asked in wired_names(modules):
+            target = getattr(
+                asked, "provides", asked
+            )  # Provide[secret.provider] asks for a Delegate
+            yield target if isinstance(target, str) else names.get(id(target))
+
+    def _has(self, dotted: str) -> bool:
+        part: Any = self
+        for name in dotted.split("."):
+            part = getattr(part, "providers", {}).get(name)
+        return part is not None or dotted.startswith("<")
+
+    def _required_cache(self) -> Cache:
+        if self._cache is None:
+            raise DeclarationError(
+                "the container has no source", remedy="Make it so: MyContainer(source=…)."
+            )
+        return self._cache
+
+
+class _Container(_Operations, containers.DynamicContainer):
+    """An instance of a `SecretContainer`: what `MyContainer(source=…)` gives."""
+
+    def __deepcopy__(self, memo: dict[Any, Any] | None) -> Self:
+        copied: Self = super().__deepcopy__(memo)
+        # The providers of a copy read through the same cache; whoever closes one closes both.
+        copied._cache = self._cache
+        return copied
+
+    def __repr__(self) -> str:
+        names = ", ".join(secret.name for secret in secrets_of(self.providers.values()))
+        return f"<{self.parent_name}: {names}>"
+
+
+class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_Declaration):
+    """Declare a service's secrets as class attributes; the instance reads them from a source.
+
+    The methods `load`, `aload`, `close`, `status` and `check` are those of the instance.
+
+    Args:
+        source: Where secrets come from: an object with `fetch`, or `source_from_url(…)`.
+        freshness: For its dynamic secrets that declare none of their own. By default
+            `PGP_CONFIG_MAX_AGE` seconds from the environment, else 5 s, and 1 h in an outage.
+        observers: Told of every event; by default what `default_observers` holds.
+        clock: Monotonic seconds; a test gives a fake one.
+        chance: Numbers from 0 to 1 for jitter; a test gives a constant.
+        overriding_providers: As in dependency_injector: providers by attribute name.
+
+    Raises:
+        DeclarationError: If the declaration has faults; all of them are named.
+    """
+
+    #: Which names may not be dynamic; a subclass sets its own.
+    reload_policy: ClassVar[ReloadPolicy] = ReloadPolicy()
+
+    instance_type = _Container
+
+    def __new__(
+        cls,
+        *,
+        source: Source,
+        freshness: Freshness | None = None,
+        observers: Iterable[Observer] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        **overriding_providers: providers.Provider[Any] | object,
+    ) -> Self:
+        """Copy the declaration, and bind the copy to the source."""
+        _refuse_non_source(source, cls.__name__)
+        # dependency_injector gives an instance of `instance_type`, with the same attributes.
+        container: Self = super().__new__(cls, **overriding_providers)
+        cache = Cache(
+            source,
+            container=cls.__name__,
+            observers=default_observers if observers is None else observers,
+            clock=clock,
+            chance=chance,
+        )
+        container.attach(cache, freshness or Freshness.from_environ(os.environ), cls.reload_policy)
+        return container
+
+
+def _refuse_non_source(source: object, container: str) -> None:
+    if not isinstance(source, Source):
+        raise DeclarationError(
+            f"its source is a {type(source).__name__}, which has no fetch()",
+            remedy="Give a source: GoogleSecretManager('my-project'), or source_from_url('env:').",
+            container=container,
+        )

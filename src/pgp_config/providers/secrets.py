@@ -1,0 +1,398 @@
+"""A secret as a provider: called, it gives the value that the current scope sees."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast, overload
+
+from dependency_injector import providers
+from pydantic import SecretStr
+
+from pgp_config.cache import Flight, Need, Spec, tick
+from pgp_config.errors import BlockingRead, DeclarationError, StaticSecretInScope
+from pgp_config.scopes import Scope, current_scope, declared_names, open_scope
+from pgp_config.secret import Decoder
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+    from pgp_config.cache import Cache, Known
+    from pgp_config.policy import Freshness
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A read that needs a flight, and the scope that will keep what it brings."""
+
+    cache: Cache
+    flight: Flight
+    scope: Scope | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refresh:
+    """A refresh under way, the scope that moves on with it, and the version seen before."""
+
+    cache: Cache
+    outcome: Known[Any] | Flight
+    scope: Scope | None
+    seen: int | None
+
+
+class SecretProvider(providers.Provider[T]):
+    """What static and dynamic secrets have in common. Declare one of those.
+
+    Given to another provider it arrives as itself, never as its value (`__IS_DELEGATED__`).
+    """
+
+    __IS_DELEGATED__ = True
+
+    _spec: Spec[T]
+    _cache: Cache | None
+
+    def __init__(
+        self,
+        name: str,
+        declared: TypeForm[T] | type[SecretStr] = SecretStr,
+        freshness: Freshness | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise DeclarationError(
+                f"{type(self).__name__} has no name",
+                remedy=f"Give the name in the source: {type(self).__name__}('CHANGENOW_API_KEY').",
+            )
+        super().__init__()
+        try:
+            decoder = Decoder(cast("type[T]", declared))
+        except DeclarationError as fault:
+            raise fault.located(secret=name) from fault.__cause__
+        self._set_up(Spec(name, decoder, self.is_dynamic, freshness), None)
+        declared_names.add(name)
+
+    def _set_up(self, spec: Spec[T], cache: Cache | None) -> None:
+        self._spec = spec
+        self._cache = cache
+        self.was_read = False
+        self.disable_async_mode()
+        self._choose_key()
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether the value may change while the process runs."""
+        return isinstance(self, DynamicSecret)
+
+    @property
+    def name(self) -> str:
+        """The secret's name in its source."""
+        return self._spec.name
+
+    @property
+    def container_name(self) -> str | None:
+        """The class name of the container instance that it belongs to, if it does."""
+        return None if self._cache is None else self._cache.container
+
+    def bind(self, cache: Cache, default: Freshness) -> None:
+        """Read through this cache from now on; called by the container that owns the provider.
+
+        Args:
+            cache: The container's cache.
+            default: The container's freshness, for secrets that declare none.
+        """
+        # A copy of the spec: instances of one container class share nothing.
+        self._set_up(replace(self._spec), cache)
+        cache.add(self._spec, self._spec.freshness or default)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def __call__(self) -> T:  # type: ignore[override]  # a secret takes no arguments
+        """The value that the current scope sees.
+
+        Raises:
+            SecretUnavailable: If there is no usable value; one of its subclasses says why.
+            RejectedVersion: If the only version may not be served.
+            StaticSecretInScope: If a static secret was not loaded before the scope was opened.
+            BlockingRead: If the read would block the event loop that runs in this thread.
+            DeclarationError: If the provider belongs to no container instance.
+        """
+        try:
+            value: T = current_scope().values[self._key]
+        except LookupError:
+            return self._read()
+        return value
+
+    async def async_(self) -> T:
+        """As calling it, from a coroutine: waits without blocking the event loop."""
+        try:
+            value: T = current_scope().values[self._key]
+        except LookupError:
+            return await self._read_async()
+        return value
+
+    def _read(self) -> T:
+        step = self._begin(open_scope())
+        if isinstance(step, _Waiting):
+            self._refuse_to_block(f"await {self._hint}.async_()")
+            return self._finish(step, step.cache.wait(self._spec, step.flight))
+        return step
+
+    async def _read_async(self) -> T:
+        step = self._begin(open_scope())
+        if isinstance(step, _Waiting):
+            return self._finish(step, await step.cache.wait_async(self._spec, step.flight))
+        return await step if inspect.isawaitable(step) else step
+
+    def _begin(self, scope: Scope | None) -> T | _Waiting:
+        """The value where it is at hand, or what to wait for."""
+        self.was_read = True
+        if scope is not None and self.name in scope.given:
+            value: T = self._spec.decoder.given(scope.given[self.name])
+            return cast("T", scope.values.setdefault(self._key, value))
+        # A local reference: another thread may reset the override while it is called.
+        overriding = self.last_overriding
+        if overriding is not None:
+            return cast("T", overriding())
+        return self._ask(self._bound(), scope)
+
+    def _bound(self) -> Cache:
+        if self._cache is None:
+            raise DeclarationError(
+                "is read, and belongs to no container instance",
+                remedy="Declare it in a SecretContainer and read it from an instance: "
+                "secrets = MyContainer(source=…).",
+                secret=self.name,
+            )
+        return self._cache
+
+    @abstractmethod
+    def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
+        """The value as the cache has it, or what to wait for."""
+
+    def _finish(self, step: _Waiting, known: Known[T]) -> T:
+        if step.scope is None:
+            return known.value
+        return step.scope.keep(self._spec, self._spec, known, step.cache)
+
+    def _refuse_to_block(self, instead: str) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise BlockingRead(
+            "a synchronous read has to wait for the source, and would block the running event loop",
+            remedy=f"Write: {instead}",
+            secret=self.name,
+            container=self.container_name,
+        )
+
+    @property
+    def _hint(self) -> str:
+        return f"secrets.{self.name.lower()}"
+
+    # -- as a provider -----------------------------------------------------------------------
+
+    def override(self, provider: object) -> providers.OverridingContext[Self]:  # type: ignore[override]  # the stub binds no type
+        """Replace it process-wide, as dependency_injector does; usable with `with`.
+
+        Args:
+            provider: Another provider, or a value: text is validated as the declared type.
+
+        Raises:
+            RejectedVersion: If the value is not of the declared type.
+            DeclarationError: If a dynamic secret would take the place of a static one.
+        """
+        if not isinstance(provider, providers.Provider):
+            provider = _GivenValue(self._spec.decoder.given(provider))
+        self._refuse_override(provider)
+        context: providers.OverridingContext[Self] = super().override(provider)
+        self._choose_key()
+        return context
+
+    def _refuse_override(self, provider: providers.Provider[Any]) -> None:
+        """Refuse nothing; a static secret refuses dynamic ones."""
+
+    def reset_last_overriding(self) -> None:
+        """Undo the last override."""
+        super().reset_last_overriding()
+        self._choose_key()
+
+    def reset_override(self) -> None:
+        """Undo all overrides."""
+        super().reset_override()
+        self._choose_key()
+
+    def _choose_key(self) -> None:
+        """Under which scopes keep the value: while it is overridden, a key that none of them has."""
+        self._key: object = self._spec if self.last_overriding is None else object()
+
+    def __deepcopy__(self, memo: dict[Any, Any] | None) -> Self:
+        memo = {} if memo is None else memo
+        copied = memo.get(id(self))
+        if copied is not None:
+            return cast("Self", copied)
+        copy = type(self).__new__(type(self))
+        providers.Provider.__init__(copy)
+        memo[id(self)] = copy
+        self._copy_overridings(copy, memo)
+        copy._set_up(self._spec, self._cache)  # noqa: SLF001  of the same class
+        return copy
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} is not pickled: it gives a secret value. Pass its name instead."
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    __str__ = __repr__
+
+
+class DynamicSecret(SecretProvider[T]):
+    """A secret that may change while the service runs; one value and version for a whole scope.
+
+    Args:
+        name: Its name in the source.
+        declared: Its type; `SecretStr` by default. See `Decoder` for what may be declared.
+        freshness: Its own bounds, in place of its container's.
+
+    Raises:
+        DeclarationError: If the name is empty or pydantic does not know the type.
+    """
+
+    @overload
+    def __init__(
+        self: DynamicSecret[SecretStr], name: str, *, freshness: Freshness | None = None
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, name: str, declared: TypeForm[T], *, freshness: Freshness | None = None
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        declared: TypeForm[Any] = SecretStr,
+        *,
+        freshness: Freshness | None = None,
+    ) -> None:
+        super().__init__(name, declared, freshness)
+
+    def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
+        # Outside a scope a read works as if it opened one for itself.
+        scope = Scope() if scope is None else scope
+        outcome = scope.begin(cache, self._spec)
+        if isinstance(outcome, Flight):
+            return _Waiting(cache, outcome, scope)
+        return scope.keep(self._spec, self._spec, outcome, cache)
+
+    def refresh(self) -> bool:
+        """Ask the source now, and see its answer in this scope from now on; after a 401, say.
+
+        Many refreshes at once share their fetches. While the source fails, it is not asked.
+
+        Returns:
+            Whether the version differs from the one that this scope (outside of scopes: this
+            process) saw before. False for a value that a test gave.
+
+        Raises:
+            SecretUnavailable: If the source fails and there is no last good value.
+            BlockingRead: If it would block the event loop that runs in this thread.
+        """
+        step = self._begin_refresh(open_scope())
+        if step is None:
+            return False
+        known = step.outcome
+        if isinstance(known, Flight):
+            self._refuse_to_block(f"await {self._hint}.arefresh()")
+            known = step.cache.wait(self._spec, known)
+        return self._move(step, known)
+
+    async def arefresh(self) -> bool:
+        """As `refresh`, from a coroutine."""
+        step = self._begin_refresh(open_scope())
+        if step is None:
+            return False
+        known = step.outcome
+        if isinstance(known, Flight):
+            known = await step.cache.wait_async(self._spec, known)
+        return self._move(step, known)
+
+    def _begin_refresh(self, scope: Scope | None) -> _Refresh | None:
+        if scope is not None and self.name in scope.given:
+            return None
+        if self.last_overriding is not None:
+            return None
+        cache = self._bound()
+        seen = None if scope is None else scope.versions.get(self._spec)
+        current = cache.current(self._spec)
+        if seen is None and current is not None:
+            seen = current.version
+        return _Refresh(cache, cache.admit(self._spec, Need(after=tick())), scope, seen)
+
+    def _move(self, step: _Refresh, known: Known[T]) -> bool:
+        if step.scope is not None:
+            step.scope.move(self._spec, self._spec, known, step.cache)
+        return known.version != step.seen
+
+
+class StaticSecret(SecretProvider[T]):
+    """A secret that is loaded once, at start-up, and never changes for the life of the process.
+
+    Args:
+        name: Its name in the source.
+        declared: Its type; `SecretStr` by default. See `Decoder` for what may be declared.
+
+    Raises:
+        DeclarationError: If the name is empty or pydantic does not know the type.
+    """
+
+    @overload
+    def __init__(self: StaticSecret[SecretStr], name: str) -> None: ...
+    @overload
+    def __init__(self, name: str, declared: TypeForm[T]) -> None: ...
+    def __init__(self, name: str, declared: TypeForm[Any] = SecretStr) -> None:
+        super().__init__(name, declared)
+
+    def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
+        known = cache.current(self._spec)
+        if known is None:
+            return self._load(cache, scope)
+        if scope is None:
+            return known.value
+        return cast("T", scope.values.setdefault(self._spec, known.value))
+
+    def _load(self, cache: Cache, scope: Scope | None) -> _Waiting:
+        if scope is not None and not cache.closed:
+            raise StaticSecretInScope(
+                "is static, was not loaded at start-up, and is not fetched while a scope is open",
+                remedy="Call load() or aload() on the container when the service starts.",
+                secret=self.name,
+                container=self.container_name,
+            )
+        return _Waiting(cache, cache.depart([self._spec])[self._spec], None)
+
+    def _refuse_override(self, provider: providers.Provider[Any]) -> None:
+        for part in (provider, *provider.traverse()):
+            if isinstance(part, DynamicSecret):
+                raise DeclarationError(
+                    f"is static, and {part!r} would override it",
+                    remedy="Override it with a StaticSecret or, in a test, with a value.",
+                    secret=self.name,
+                    container=self.container_name,
+                )
+
+
+class _GivenValue(providers.Object[T]):
+    """A value that overrides a secret; unlike `providers.Object` it does not show it."""
+
+    def __repr__(self) -> str:
+        return "<a value given in place of a secret>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A value given in place of a secret is not pickled.")

@@ -1,0 +1,202 @@
+"""From a payload's bytes to a typed value: checksum, UTF-8, newline, type, no key material."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NoReturn, TypeVar, cast
+
+import google_crc32c
+from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from pgp_config.errors import DeclarationError, RejectedVersion
+
+T = TypeVar("T")
+
+#: RFC 7468 labels and OpenSSH's own, as `openssl` and `ssh-keygen` write them.
+_PEM_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
+
+#: The kinds of pydantic-core schema that hold more than one value.
+_JSON_SCHEMAS = {"model", "dataclass", "typed-dict", "list", "dict", "tuple", "set", "frozenset"}
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a source answers: the bytes of one version.
+
+    Attributes:
+        data: The bytes as stored; never shown.
+        version: The version's number, 1 or more; a source without numbers counts what it sees.
+        crc32c: The Castagnoli checksum that the source sent with the bytes, if it sends one.
+    """
+
+    data: bytes = field(repr=False)
+    version: int
+    crc32c: int | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret's payload is not pickled or copied.")
+
+
+class SealedStr(SecretStr):
+    """A `SecretStr` that cannot be pickled: a cache or a task queue would store the value."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret value is not pickled: pass its provider or its name instead.")
+
+    def __copy__(self) -> SealedStr:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> SealedStr:
+        return self
+
+
+class Decoder(Generic[T]):
+    """Turns the bytes of a version into a value of the declared type.
+
+    Args:
+        declared: `SecretStr`, `SecretBytes` or `bytes` (taken as they are), any type that pydantic
+            validates from a string (URL, Decimal, bool, enum, Annotated …), or one that it reads
+            from JSON (model, dataclass, TypedDict, list, dict).
+
+    Raises:
+        DeclarationError: If pydantic does not know the type.
+    """
+
+    def __init__(self, declared: type[T]) -> None:
+        self.declared = declared
+        self._binary = declared in (bytes, SecretBytes)
+        try:
+            self._adapter: TypeAdapter[T] = TypeAdapter(declared)
+        except PydanticUserError as fault:
+            raise DeclarationError(
+                f"pydantic does not know the type {declared!r}",
+                remedy="Declare a type that pydantic validates: HttpUrl, Decimal, a model …",
+            ) from fault
+        self._json = _reads_json(self._adapter.core_schema)
+
+    def decode(self, payload: Payload, *, refuse_private_keys: bool = False) -> T:
+        """Validate a payload as the declared type.
+
+        Args:
+            payload: What the source sent.
+            refuse_private_keys: Refuse private-key material, whatever the type says.
+
+        Raises:
+            RejectedVersion: With the reason, and without a trace of the value: no cause, and no
+                frame whose locals hold it.
+        """
+        value, reason = self._attempt(payload, refuse_private_keys=refuse_private_keys)
+        if reason is not None:
+            raise RejectedVersion(
+                f"version {payload.version} {reason}",
+                remedy="Add a good version; this one is not fetched again.",
+            )
+        return cast("T", value)
+
+    def given(self, value: object) -> T:
+        """A test's value as the declared type: text is decoded as a payload's, the rest validated.
+
+        Raises:
+            RejectedVersion: If the value does not fit; its text does not hold the value.
+        """
+        if isinstance(value, str):
+            return self.decode(Payload(value.encode(), 0))
+        if isinstance(value, bytes):
+            return self.decode(Payload(value, 0))
+        try:
+            return cast("T", _sealed(self._adapter.validate_python(value)))
+        except ValidationError as fault:
+            reason = _explain(fault)
+        del value
+        raise RejectedVersion(f"the value given {reason}", remedy="Give a value of that type.")
+
+    def _attempt(
+        self, payload: Payload, *, refuse_private_keys: bool
+    ) -> tuple[T | None, str | None]:
+        """The value, or the reason why there is none. Nothing raises while a local holds it."""
+        data = payload.data
+        if payload.crc32c is not None and google_crc32c.value(data) != payload.crc32c:
+            return None, "does not match its crc32c checksum"
+        if refuse_private_keys and holds_private_key(data):
+            return None, "is private-key material under a dynamic name"
+        if self._binary:
+            return self._validate(data) if data else (None, "is empty")
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return None, "is not UTF-8"
+        text = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+        return self._validate(text) if text.strip() else (None, "is empty")
+
+    def _validate(self, content: str | bytes) -> tuple[T | None, str | None]:
+        try:
+            if isinstance(content, bytes):
+                value = self._adapter.validate_python(content)
+            elif self._json:
+                value = self._adapter.validate_json(content)
+            else:
+                value = self._adapter.validate_strings(content)
+        except ValidationError as fault:
+            return None, _explain(fault)
+        except Exception as fault:  # noqa: BLE001  a custom validator may raise anything, with the value in it
+            return None, f"fails its type ({type(fault).__name__})"
+        return _sealed(value), None
+
+
+def holds_private_key(data: bytes) -> bool:
+    """Whether the bytes are a PEM or OpenSSH private key or a JSON service-account key."""
+    if _PEM_PRIVATE_KEY.search(data):
+        return True
+    if not data.lstrip().startswith(b"{"):
+        return False
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return False
+    return document.get("type") == "service_account" or "private_key" in document
+
+
+def confidential_texts(value: object) -> Iterator[str]:
+    """Every text in a value that no log line may show: what `SecretStr` and bytes hold."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, SecretBytes):
+        yield from confidential_texts(value.get_secret_value())
+    elif isinstance(value, bytes):
+        yield value.decode(errors="replace")
+    else:
+        for part in _parts(value):
+            yield from confidential_texts(part)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, BaseModel):
+        return [part for _, part in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, part.name) for part in dataclasses.fields(value)]
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple | set | frozenset) else ()
+
+
+def _sealed(value: Any) -> Any:  # noqa: ANN401  any declared type
+    return SealedStr(value.get_secret_value()) if type(value) is SecretStr else value
+
+
+def _reads_json(schema: Mapping[str, Any]) -> bool:
+    while "schema" in schema and schema["type"] not in _JSON_SCHEMAS:
+        schema = schema["schema"]
+    return schema["type"] in _JSON_SCHEMAS
+
+
+def _explain(fault: ValidationError) -> str:
+    """The codes and fields of a validation error; its messages and inputs may hold the value."""
+    codes = sorted(
+        {error["type"] for error in fault.errors(include_input=False, include_url=False)}
+    )
+    return f"is not a valid {fault.title} ({', '.join(codes)})"
