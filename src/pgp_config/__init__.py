@@ -14,9 +14,12 @@ from pgp_config.errors import (
     StaticSecretInScope,
 )
 from pgp_config.events import Observer, default_observers
+from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
 from pgp_config.providers import DynamicSecret, SecretContainer, StaticSecret
 from pgp_config.scopes import request_scope
+
+default_observers.append(LoggingObserver())
 
 __all__ = [
     "EVERY_REQUEST",
@@ -24,6 +27,7 @@ __all__ = [
     "DeclarationError",
     "DynamicSecret",
     "Freshness",
+    "LoggingObserver",
     "Observer",
     "PgpConfigError",
     "RejectedVersion",

@@ -6,7 +6,7 @@ differs between threads and coroutines. Terms:
 - A *flight* is one fetch of one secret, shared by everyone whom its start satisfies. A secret has at
   most one in flight and one queued behind it, for those who need a later start.
 - A *wave* is the flights that start together: a secret that is due takes along the others that are in
-  use and half-way due, so that secrets which were rotated together are seen together.
+  use, so that secrets which were rotated together are confirmed, and seen, together.
 - A *generation* is what scopes pin: an immutable mapping that changes once a wave has settled.
 """
 
@@ -64,11 +64,13 @@ MAX_CALLS = 32
 #: Share of `max_age` from which a read starts a refresh in the background, and the jitter on top.
 SOFT_AGE, SOFT_JITTER = 0.8, 0.1
 
-#: Share of `max_age` from which a secret in use joins a wave that another one started.
+#: Share of its `max_age` from which a secret in use joins a wave of secrets with another `max_age`.
 COMPANION_AGE = 0.5
 
 #: Seconds for which a failing secret is not asked for: from, up to, and the jitter as a share.
 SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
+
+gate.register(redactor)
 
 #: Logical time: orders the start of fetches and scopes where the clock's resolution cannot.
 tick = itertools.count(1).__next__
@@ -392,22 +394,26 @@ class Cache:
             return flights
 
     def _take_off(self, entry: _Entry) -> Flight:
-        """Start a wave: this secret, and those in use that are half-way due."""
+        """Start a wave: this secret, and those in use that are as long-lived, or half-way due."""
         if entry.flight is not None:
             return entry.flight
         now = self.clock()
         wave = _Wave(now)
         flight = self._start(entry, Flight(), wave)
         for other in self._entries.values():
-            if self._is_companion(other, now):
+            if self._is_companion(other, entry, now):
                 self._start(other, Flight(), wave)
         return flight
 
-    def _is_companion(self, entry: _Entry, now: float) -> bool:
-        if entry.flight is not None or entry.known is None or not entry.spec.dynamic:
+    def _is_companion(self, other: _Entry, entry: _Entry, now: float) -> bool:
+        """Whether another secret joins a wave: it was read since it was last confirmed."""
+        if other.flight is not None or other.known is None or not other.spec.dynamic:
             return False
-        half_way = entry.known.asked_at + COMPANION_AGE * entry.freshness.age_limit
-        return entry.used and now >= half_way and not self._is_paused(entry)
+        if not other.used or self._is_paused(other):
+            return False
+        max_age = other.freshness.age_limit
+        half_way = other.known.asked_at + COMPANION_AGE * max_age
+        return max_age == entry.freshness.age_limit or now >= half_way
 
     def _start(self, entry: _Entry, flight: Flight, wave: _Wave) -> Flight:
         if self._executor is None:

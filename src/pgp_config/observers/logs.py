@@ -1,0 +1,83 @@
+"""Writes the events that a person should see to the standard log, one line each."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from pgp_config.events import (
+    Event,
+    FetchFailed,
+    Loaded,
+    Reloaded,
+    ServedStale,
+    VersionRejected,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Line = tuple[int, str]
+
+
+def _loaded(event: Loaded) -> _Line:
+    return logging.INFO, f"Loaded {event.secret} version {event.version}"
+
+
+def _reloaded(event: Reloaded) -> _Line:
+    change = f"version {event.old_version} -> {event.version}"
+    return logging.INFO, f"Hot-reloaded {event.secret} {change}"
+
+
+def _failed(event: FetchFailed) -> _Line:
+    again = f"Asked again in {event.pause:.1f} s at the earliest."
+    return logging.WARNING, f"Could not fetch {event.error} {again}"
+
+
+def _stale(event: ServedStale) -> _Line:
+    age = f"confirmed {event.age:.0f} s ago"
+    return logging.WARNING, f"Served stale {event.secret} version {event.version}, {age}"
+
+
+def _rejected(event: VersionRejected) -> _Line:
+    return logging.ERROR, f"Rejected a version: {event.error}"
+
+
+_LINES: dict[type[Event], Callable[..., _Line]] = {
+    Loaded: _loaded,
+    Reloaded: _reloaded,
+    FetchFailed: _failed,
+    ServedStale: _stale,
+    VersionRejected: _rejected,
+}
+
+
+class LoggingObserver:
+    """Logs under the logger `pgp_config`: changes as INFO, trouble as WARNING and ERROR.
+
+    Each record carries the event's fields in `extra`, prefixed with `pgp_config_`.
+
+    Args:
+        logger: Another logger.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self._logger = logger or logging.getLogger("pgp_config")
+
+    def __call__(self, event: Event) -> None:
+        """Write the line of one event; a fetch that went well has none."""
+        line = _LINES.get(type(event))
+        if line is None:
+            return
+        level, text = line(event)
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%s", text, extra=_extra(event))
+
+
+def _extra(event: Event) -> dict[str, object]:
+    known = {part.name: getattr(event, part.name) for part in fields(event)}
+    shown = {name: str(fact) if name == "error" else fact for name, fact in known.items()}
+    return {"pgp_config_event": type(event).__name__} | {
+        f"pgp_config_{name}": fact for name, fact in shown.items()
+    }

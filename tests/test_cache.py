@@ -1,0 +1,659 @@
+"""Promises 4 to 10: freshness, coalescing, monotonic versions, last good, validate then promote."""
+
+import asyncio
+import contextvars
+import gc
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pydantic import SecretStr
+
+from pgp_config import (
+    EVERY_REQUEST,
+    BlockingRead,
+    DynamicSecret,
+    Freshness,
+    RejectedVersion,
+    SecretContainer,
+    SecretDisabled,
+    SecretForbidden,
+    SecretNotFound,
+    SecretUnavailable,
+    SourceTimeout,
+    StaticSecret,
+    request_scope,
+)
+from pgp_config.cache import Cache, Flight, Known, Need, Spec
+from pgp_config.events import (
+    Fetched,
+    FetchFailed,
+    Loaded,
+    Reloaded,
+    ServedStale,
+    VersionRejected,
+)
+from pgp_config.scopes import Scope
+from pgp_config.secret import Decoder, Payload
+
+DOWN = SecretUnavailable("the source is down", remedy="Wait.")
+
+
+class One(SecretContainer):
+    key = DynamicSecret("CACHE_KEY", str)
+
+
+class Strict(SecretContainer):
+    key = DynamicSecret("CACHE_KEY", str, freshness=EVERY_REQUEST)
+
+
+class Two(SecretContainer):
+    key = DynamicSecret("CACHE_KEY", str)
+    other = DynamicSecret("CACHE_OTHER", str)
+
+
+@pytest.fixture
+def one(source, make):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One)
+    secrets.load()
+    return secrets
+
+
+def in_own_context(read):
+    return contextvars.Context().run(read)
+
+
+def land(hold, secrets):
+    """Let a held background fetch go on, and wait until it has landed."""
+    flight = next(iter(secrets._cache._entries.values())).flight
+    hold.release()
+    if flight is not None:
+        flight.outcome.result(10)
+
+
+# promise 4
+def test_within_max_age_nobody_asks_the_source(one, source, clock):
+    for _ in range(5):
+        clock.advance(0.7)
+        with request_scope():
+            assert one.key() == "v1"
+    assert source.count("CACHE_KEY") == 1
+
+
+# promise 4
+def test_past_max_age_the_first_read_brings_the_newest(one, source, clock):
+    source.add("CACHE_KEY", "v2")
+    clock.advance(5.001)
+    with request_scope():
+        assert one.key() == "v2"
+
+
+# promise 4
+def test_age_counts_from_the_beginning_of_the_fetch(source, clock, make):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One)
+    hold = source.hold("CACHE_KEY")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(secrets.key)
+        assert hold.entered.wait(10)
+        clock.advance(4)
+        hold.release()
+        assert read.result(10) == "v1"
+    source.add("CACHE_KEY", "v2")
+    clock.advance(1.001)
+    assert secrets.key() == "v2"
+
+
+# promise 4
+def test_freshness_by_secret_by_container_and_by_default(source, clock, make):
+    class Mixed(SecretContainer):
+        slow = DynamicSecret("CACHE_SLOW", str, freshness=Freshness(60))
+        usual = DynamicSecret("CACHE_USUAL", str)
+
+    source.add("CACHE_SLOW", "v1")
+    source.add("CACHE_USUAL", "v1")
+    secrets = make(Mixed, freshness=Freshness(10))
+    secrets.load()
+    source.add("CACHE_SLOW", "v2")
+    source.add("CACHE_USUAL", "v2")
+    clock.advance(7)
+    assert (secrets.slow(), secrets.usual()) == ("v1", "v1")
+    clock.advance(3.5)
+    assert (secrets.slow(), secrets.usual()) == ("v1", "v2")
+
+
+def test_the_environment_sets_the_default_freshness(source, clock, make, monkeypatch):
+    monkeypatch.setenv("PGP_CONFIG_MAX_AGE", "1")
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One)
+    secrets.load()
+    source.add("CACHE_KEY", "v2")
+    clock.advance(1.001)
+    assert secrets.key() == "v2"
+
+
+# promise 4
+def test_every_request_sees_a_rotation_at_once(source, make):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    for number in range(2, 6):
+        source.add("CACHE_KEY", f"v{number}")
+        with request_scope():
+            assert secrets.key() == f"v{number}"
+
+
+# promise 4 and 5
+def test_a_strict_reader_does_not_join_a_fetch_that_began_before_its_scope(source, make):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    hold = source.hold("CACHE_KEY")
+    cache, spec = secrets._cache, secrets.key._spec
+    with ThreadPoolExecutor(1) as pool:
+        early = pool.submit(secrets.key)
+        assert hold.entered.wait(10)
+        late = {Scope().begin(cache, spec) for _ in range(5)}
+        assert len(late) == 1
+        source.add("CACHE_KEY", "v2")
+        hold.release()
+        early.result(10)
+        assert cache.wait(spec, late.pop()).value == "v2"
+    assert source.most_in_flight("CACHE_KEY") == 1
+    assert source.count("CACHE_KEY") == 2
+
+
+# promise 5
+def test_readers_at_expiry_share_one_fetch(one, source, clock):
+    clock.advance(6)
+    hold = source.hold("CACHE_KEY")
+    with ThreadPoolExecutor(16) as pool:
+        reads = [pool.submit(one.key) for _ in range(16)]
+        assert hold.entered.wait(10)
+        hold.release()
+        assert {read.result(10) for read in reads} == {"v1"}
+    assert source.count("CACHE_KEY") == 2
+
+
+# promise 5
+async def test_sync_and_async_readers_share_a_fetch(one, source, clock):
+    clock.advance(6)
+    hold = source.hold("CACHE_KEY")
+    waiting = asyncio.create_task(one.key.async_())
+    thread = asyncio.create_task(asyncio.to_thread(one.key))
+    await asyncio.to_thread(hold.entered.wait, 10)
+    hold.release()
+    assert await waiting == await thread == "v1"
+    assert source.count("CACHE_KEY") == 2
+
+
+# promise 6
+def test_from_eighty_percent_a_read_refreshes_in_the_background(one, source, clock, events):
+    source.add("CACHE_KEY", "v2")
+    clock.advance(3.9)
+    assert one.key() == "v1"
+    assert source.count("CACHE_KEY") == 1
+    clock.advance(0.2)
+    hold = source.hold("CACHE_KEY")
+    assert one.key() == "v1"
+    assert hold.entered.wait(10)
+    assert one.key() == "v1"
+    land(hold, one)
+    assert one.key() == "v2"
+    assert source.count("CACHE_KEY") == 2
+    assert [(e.old_version, e.version) for e in events.of(Reloaded)] == [(1, 2)]
+
+
+# promise 6
+def test_no_thread_runs_without_a_read(one, source, clock):
+    clock.advance(600)
+    assert source.count("CACHE_KEY") == 1
+
+
+# promise 7
+def test_a_lagging_latest_does_not_bring_back_an_older_version(one, source, clock):
+    source.add("CACHE_KEY", "v2")
+    clock.advance(6)
+    assert one.key() == "v2"
+    source.lag("CACHE_KEY", 1)
+    clock.advance(6)
+    assert one.key() == "v2"
+    assert source.calls[-1] == ("CACHE_KEY", 2)
+
+
+# promise 7
+@pytest.mark.parametrize("error", [SecretDisabled("is disabled"), SecretNotFound("is gone")])
+def test_a_rollback_is_confirmed_by_number_and_then_followed(one, source, clock, error):
+    source.add("CACHE_KEY", "v2")
+    clock.advance(6)
+    assert one.key() == "v2"
+    source.lag("CACHE_KEY", 1)
+    source.fail("CACHE_KEY", error, version=2)
+    clock.advance(6)
+    assert one.key() == "v1"
+
+
+# promise 7
+def test_a_rollback_that_cannot_be_confirmed_leaves_the_last_good(one, source, clock, events):
+    source.add("CACHE_KEY", "v2")
+    clock.advance(6)
+    assert one.key() == "v2"
+    source.lag("CACHE_KEY", 1)
+    source.fail("CACHE_KEY", DOWN, version=2)
+    clock.advance(6)
+    assert one.key() == "v2"
+    assert events.of(ServedStale)
+
+
+# promise 8
+def test_a_reader_waits_no_longer_than_the_budget(source, make):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One)
+    secrets._cache.budget = 0
+    hold = source.hold("CACHE_KEY")
+    with pytest.raises(SourceTimeout, match="CACHE_KEY in One: the source did not answer within"):
+        secrets.key()
+    hold.release()
+
+
+# promise 8
+async def test_a_coroutine_waits_no_longer_than_the_budget(one, source, clock, events):
+    one._cache.budget = 0
+    clock.advance(6)
+    hold = source.hold("CACHE_KEY")
+    assert await one.key.async_() == "v1"
+    assert len(events.of(ServedStale)) == 1
+    hold.release()
+
+
+# promise 9
+def test_in_an_outage_the_last_good_value_is_served_with_an_event_each_time(
+    one, source, clock, events
+):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    for _ in range(3):
+        with request_scope():
+            assert one.key() == "v1"
+            assert one.key() == "v1"
+    stale = events.of(ServedStale)
+    assert [(e.secret, e.version, e.age) for e in stale] == [("CACHE_KEY", 1, 6.0)] * 3
+
+
+# promise 9
+def test_past_max_stale_the_secret_is_unavailable_and_says_why(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(3601)
+    with pytest.raises(SecretUnavailable, match=r"confirmed 3601 s ago.*the source is down.*Wait"):
+        one.key()
+    source.fail("CACHE_KEY", None)
+    clock.advance(100)
+    assert one.key() == "v1"
+
+
+# promise 9
+def test_a_failing_secret_is_asked_again_after_a_growing_pause(one, source, clock, events):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    for _ in range(180):
+        one.key()
+        wait_for_landing(one)
+        clock.advance(1)
+    pauses = [event.pause for event in events.of(FetchFailed)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def wait_for_landing(secrets):
+    for entry in secrets._cache._entries.values():
+        flight = entry.flight
+        if flight is not None:
+            flight.outcome.result(10)
+
+
+# promise 9
+def test_while_a_source_fails_nobody_waits_for_it(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    one.key()
+    source.fail("CACHE_KEY", None)
+    source.add("CACHE_KEY", "v2")
+    clock.advance(2)
+    hold = source.hold("CACHE_KEY")
+    assert one.key() == "v1"
+    assert hold.entered.wait(10)
+    land(hold, one)
+    assert one.key() == "v2"
+
+
+# promise 9
+def test_a_strict_secret_is_asked_for_again_by_the_first_scope_after_the_pause(
+    source, clock, make
+):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    secrets.load()
+    source.fail("CACHE_KEY", DOWN)
+    assert secrets.key() == "v1"
+    source.fail("CACHE_KEY", None)
+    source.add("CACHE_KEY", "v2")
+    assert secrets.key() == "v1"
+    clock.advance(1.01)
+    assert secrets.key() == "v2"
+
+
+# promise 9
+def test_a_failing_secret_does_not_hurt_the_others(source, clock, make):
+    source.add("CACHE_KEY", "v1")
+    source.add("CACHE_OTHER", "v1")
+    secrets = make(Two)
+    secrets.load()
+    source.fail("CACHE_KEY", SecretForbidden("is forbidden"))
+    source.add("CACHE_OTHER", "v2")
+    clock.advance(6)
+    assert (secrets.key(), secrets.other()) == ("v1", "v2")
+
+
+# promise 9
+def test_without_a_last_good_value_the_error_is_the_sources_and_is_not_asked_for_twice(
+    source, make
+):
+    source.fail("CACHE_KEY", SecretForbidden("may not be read", remedy="Grant it."))
+    secrets = make(One)
+    for _ in range(3):
+        with pytest.raises(SecretForbidden, match=r"CACHE_KEY in One: may not be read. Grant it."):
+            secrets.key()
+    assert source.count("CACHE_KEY") == 1
+
+
+def test_whatever_a_source_raises_becomes_an_error_of_ours_without_its_text(source, make):
+    source.fail("CACHE_KEY", KeyError("canary-7f3a"))
+    secrets = make(One)
+    with pytest.raises(SecretUnavailable, match="failed with KeyError") as caught:
+        secrets.key()
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+# promise 10
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (Payload(b"\xff\xfe", 2), "is not UTF-8"),
+        (Payload(b"12", 2, crc32c=1), "crc32c"),
+        (Payload(b"twelve", 2), "not a valid int"),
+        (Payload(b"\n", 2), "is empty"),
+        (Payload(b"-----BEGIN EC PRIVATE KEY-----", 2), "private-key material"),
+    ],
+)
+def test_a_bad_version_is_quarantined_and_the_last_good_stays(
+    source, clock, make, events, payload, reason
+):
+    class Typed(SecretContainer):
+        limit = DynamicSecret("CACHE_LIMIT", int)
+
+    source.add("CACHE_LIMIT", "11")
+    secrets = make(Typed)
+    secrets.load()
+    source.put("CACHE_LIMIT", payload)
+    for _ in range(3):
+        clock.advance(6)
+        assert secrets.limit() == 11
+    (rejected,) = events.of(VersionRejected)
+    assert (rejected.secret, rejected.version) == ("CACHE_LIMIT", 2)
+    assert reason in str(rejected.error)
+    assert events.of(ServedStale) == []
+    source.add("CACHE_LIMIT", "13")
+    clock.advance(6)
+    assert secrets.limit() == 13
+
+
+# promise 10
+def test_a_bad_first_version_is_an_error_until_a_good_one_comes(source, clock, make, events):
+    source.add("CACHE_LIMIT", "eleven")
+
+    class Typed(SecretContainer):
+        limit = DynamicSecret("CACHE_LIMIT", int)
+
+    secrets = make(Typed)
+    for _ in range(3):
+        with pytest.raises(RejectedVersion, match="CACHE_LIMIT in Typed: version 1 is not a valid"):
+            secrets.limit()
+        clock.advance(100)
+    assert len(events.of(VersionRejected)) == 1
+    source.add("CACHE_LIMIT", "11")
+    clock.advance(100)
+    assert secrets.limit() == 11
+
+
+def test_events_tell_the_life_of_a_secret(one, source, clock, events):
+    source.add("CACHE_KEY", "v2")
+    clock.advance(6)
+    one.key()
+    assert [type(e) for e in events] == [Fetched, Loaded, Fetched, Reloaded]
+    assert {(e.container, e.secret) for e in events} == {("One", "CACHE_KEY")}
+
+
+# promise 16
+async def test_a_sync_read_that_would_block_the_loop_is_an_error_that_names_the_await(
+    one, clock, source
+):
+    assert one.key() == "v1"
+    clock.advance(6)
+    with pytest.raises(BlockingRead, match=r"CACHE_KEY in One.*await secrets\.cache_key\.async_"):
+        one.key()
+    with pytest.raises(BlockingRead, match=r"await secrets\.cache_key\.arefresh"):
+        one.key.refresh()
+    assert await one.key.async_() == "v1"
+    assert one.key() == "v1"
+
+
+async def test_refreshing_from_a_coroutine(one, source):
+    assert await one.key.arefresh() is False
+    source.add("CACHE_KEY", "v2")
+    async with request_scope():
+        assert await one.key.arefresh() is True
+        assert one.key() == "v2"
+
+
+def test_a_refresh_in_an_outage_changes_nothing_and_asks_once(one, source, events):
+    source.fail("CACHE_KEY", DOWN)
+    assert one.key.refresh() is False
+    assert one.key.refresh() is False
+    assert source.count("CACHE_KEY") == 2
+    assert len(events.of(ServedStale)) == 2
+
+
+async def test_a_refresh_from_a_coroutine_in_an_outage(one, source):
+    source.fail("CACHE_KEY", DOWN)
+    assert await one.key.arefresh() is False
+    assert await one.key.arefresh() is False
+
+
+# promise 5
+async def test_one_cancelled_waiter_leaves_the_others_alone(one, source, clock):
+    clock.advance(6)
+    hold = source.hold("CACHE_KEY")
+    impatient = asyncio.create_task(one.key.async_())
+    patient = asyncio.create_task(one.key.async_())
+    await asyncio.to_thread(hold.entered.wait, 10)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    source.add("CACHE_KEY", "v2")
+    hold.release()
+    assert await patient in {"v1", "v2"}
+    assert source.count("CACHE_KEY") == 2
+
+
+def test_closing_is_idempotent_ends_threads_and_makes_late_reads_a_clear_error(one, source):
+    one.close()
+    one.close()
+    assert source.closed == 1
+    assert not [t for t in threading.enumerate() if t.name.startswith("pgp-config")]
+    for read in (one.key, one.key.refresh, one.load):
+        with pytest.raises(SecretUnavailable, match="was closed"):
+            read()
+
+
+def test_closing_tells_those_who_wait(source, make):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    hold = source.hold("CACHE_KEY")
+    cache, spec = secrets._cache, secrets.key._spec
+    with ThreadPoolExecutor(2) as pool:
+        flying = pool.submit(secrets.key)
+        assert hold.entered.wait(10)
+        queued = Scope().begin(cache, spec)
+        closing = pool.submit(secrets.close)
+        with pytest.raises(SecretUnavailable, match="was closed"):
+            flying.result(10)
+        with pytest.raises(SecretUnavailable, match="was closed"):
+            cache.wait(spec, queued)
+        hold.release()
+        closing.result(10)
+
+
+def test_a_scope_that_outlives_the_container_starts_nothing(one, source, clock):
+    clock.advance(4.5)
+    with request_scope():
+        one._cache.generation  # noqa: B018
+        one.close()
+        with pytest.raises(SecretUnavailable, match="was closed"):
+            one.key()
+    assert source.count("CACHE_KEY") == 1
+
+
+def test_a_container_that_is_forgotten_open_warns(source):
+    source.add("CACHE_KEY", "v1")
+    secrets = One(source=source, observers=[])
+    secrets.load()
+    executor = secrets._cache._executor
+    with pytest.warns(ResourceWarning, match="One was not closed"):
+        del secrets
+        gc.collect()
+    executor.shutdown()
+
+
+def test_a_container_that_fetched_nothing_needs_no_close(source):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        secrets = One(source=source)
+        del secrets
+        gc.collect()
+
+
+def test_at_interpreter_shutdown_a_read_is_a_clear_error_and_a_warm_one_works(
+    one, clock, monkeypatch
+):
+    clock.advance(4.5)
+
+    def no_more(*_):
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr(one._cache._executor, "submit", no_more)
+    assert one.key() == "v1"
+    clock.advance(1)
+    with pytest.raises(SecretUnavailable, match="shuts down"):
+        one.key()
+
+
+def test_the_status_tells_state_version_and_age(source, clock, make):
+    class All(SecretContainer):
+        good = DynamicSecret("CACHE_GOOD", str)
+        late = DynamicSecret("CACHE_LATE", str)
+        gone = DynamicSecret("CACHE_GONE", str, freshness=Freshness(1, 2))
+        never = DynamicSecret("CACHE_NEVER", str)
+        fixed = StaticSecret("CACHE_FIXED")
+
+    for name in ("GOOD", "LATE", "GONE", "FIXED"):
+        source.add(f"CACHE_{name}", "v")
+    secrets = make(All)
+    for read in (secrets.good, secrets.late, secrets.gone, secrets.fixed):
+        read()
+    source.fail("CACHE_LATE", DOWN)
+    source.fail("CACHE_GONE", DOWN)
+    clock.advance(6)
+    for read in (secrets.good, secrets.late):
+        read()
+    with pytest.raises(SecretUnavailable):
+        secrets.gone()
+    rows = {row.name: (row.kind, row.state, row.version, row.age) for row in secrets.status()}
+    assert rows == {
+        "CACHE_FIXED": ("static", "ok", 1, 6.0),
+        "CACHE_GONE": ("dynamic", "missing", 1, 6.0),
+        "CACHE_GOOD": ("dynamic", "ok", 1, 0.0),
+        "CACHE_LATE": ("dynamic", "stale", 1, 6.0),
+        "CACHE_NEVER": ("dynamic", "missing", None, None),
+    }
+    assert "the source is down" in {row.error for row in secrets.status()}
+
+
+def test_secrets_of_another_max_age_join_a_wave_when_half_way_due(source, clock, make):
+    class Mixed(SecretContainer):
+        quick = DynamicSecret("CACHE_QUICK", str, freshness=Freshness(2))
+        slow = DynamicSecret("CACHE_SLOW", str, freshness=Freshness(10))
+
+    source.add("CACHE_QUICK", "v1")
+    source.add("CACHE_SLOW", "v1")
+    secrets = make(Mixed)
+    secrets.load()
+    for _ in range(3):
+        secrets.slow()
+        clock.advance(2.5)
+        secrets.quick()
+        wait_for_landing(secrets)
+    assert source.count("CACHE_SLOW") == 2
+
+
+def test_a_failing_secret_joins_no_wave(source, clock, make):
+    source.add("CACHE_KEY", "v1")
+    source.add("CACHE_OTHER", "v1")
+    secrets = make(Two)
+    secrets.load()
+    source.fail("CACHE_OTHER", DOWN)
+    clock.advance(6)
+    secrets.other()
+    before = source.count("CACHE_OTHER")
+    secrets.key()
+    assert source.count("CACHE_OTHER") == before
+
+
+def test_a_flight_that_lands_after_the_container_was_closed_is_dropped(one):
+    cache = one._cache
+    entry = next(iter(cache._entries.values()))
+    cache._land(entry, Flight(), Known("x", 9, 0, 0, 0))
+    assert entry.known.version == 1
+
+
+def test_a_read_that_finds_the_flight_already_started_by_another_joins_it(one, clock):
+    cache = one._cache
+    entry = next(iter(cache._entries.values()))
+    clock.advance(4.5)
+    with cache._lock:
+        flight = entry.flight = Flight()
+        assert cache._take_off(entry) is flight
+        entry.flight = None
+
+
+def test_texts_of_internal_objects_hold_no_value(one):
+    known = next(iter(one._cache.generation.values()))
+    assert "v1" not in repr(known)
+    assert "v1" not in repr(one._cache)
+
+
+def test_a_need_is_met_by_a_late_enough_start_only():
+    known = Known("x", 1, asked_at=10.0, tick=5, soft_at=14.0)
+    assert Need().is_met_by(known)
+    assert Need(since=10.0, after=4).is_met_by(known)
+    assert not Need(since=10.1).is_met_by(known)
+    assert not Need(after=5).is_met_by(known)
+
+
+def test_a_cache_can_be_used_without_a_container(source):
+    source.add("CACHE_KEY", "v1")
+    cache = Cache(source, container="Bare")
+    spec = Spec("CACHE_KEY", Decoder(SecretStr), dynamic=True)
+    cache.add(spec, Freshness())
+    known = cache.wait(spec, cache.admit(spec, Need()))
+    assert known.version == 1
+    cache.close()

@@ -1,0 +1,392 @@
+"""Promises 1 to 3: what one request sees."""
+
+import asyncio
+import contextvars
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+
+from pgp_config import (
+    EVERY_REQUEST,
+    DeclarationError,
+    DynamicSecret,
+    RejectedVersion,
+    SecretContainer,
+    StaticSecret,
+    request_scope,
+)
+from pgp_config.scopes import current_scope, open_scope
+
+
+class Pair(SecretContainer):
+    user = DynamicSecret("SCOPE_USER", str)
+    key = DynamicSecret("SCOPE_KEY", str)
+
+
+class Strict(SecretContainer):
+    user = DynamicSecret("SCOPE_USER", str, freshness=EVERY_REQUEST)
+    key = DynamicSecret("SCOPE_KEY", str, freshness=EVERY_REQUEST)
+
+
+@pytest.fixture
+def pair(source, make):
+    source.add("SCOPE_USER", "u1")
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Pair)
+    secrets.load()
+    return secrets
+
+
+def rotate(source, number):
+    source.add("SCOPE_USER", f"u{number}")
+    source.add("SCOPE_KEY", f"k{number}")
+
+
+# promise 1
+def test_one_value_a_scope_although_the_source_and_the_cache_move_on(pair, source, clock):
+    with request_scope():
+        assert pair.key() == "k1"
+        source.add("SCOPE_KEY", "k2")
+        clock.advance(60)
+        assert contextvars.Context().run(pair.key) == "k2"
+        assert pair.key() == "k1"
+    with request_scope():
+        assert pair.key() == "k2"
+
+
+# promise 1
+def test_a_scope_fetches_a_secret_at_most_once(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    with request_scope():
+        for _ in range(10):
+            secrets.key()
+    assert source.count("SCOPE_KEY") == 1
+
+
+# promise 1
+def test_two_secrets_in_one_scope_come_from_one_generation(pair, source, clock):
+    with request_scope():
+        assert pair.user() == "u1"
+        rotate(source, 2)
+        clock.advance(60)
+        contextvars.Context().run(lambda: (pair.user(), pair.key()))
+        assert pair.key() == "k1"
+    with request_scope():
+        assert (pair.user(), pair.key()) == ("u2", "k2")
+
+
+# promise 1: the race that expiry by secret loses, in both orders
+@pytest.mark.parametrize(("first", "second"), [("user", "key"), ("key", "user")])
+def test_a_pair_rotated_together_is_never_read_torn(source, clock, make, first, second):
+    rotate(source, 1)
+    secrets = make(Pair)
+    secrets.user()
+    clock.advance(3)
+    secrets.key()
+    rotate(source, 2)
+    for _ in range(20):
+        clock.advance(0.5)
+        with request_scope():
+            seen = {getattr(secrets, first)()[1], getattr(secrets, second)()[1]}
+        assert len(seen) == 1
+    assert seen == {"2"}
+
+
+# promise 1
+def test_strict_secrets_that_are_used_together_are_fetched_together(source, make):
+    rotate(source, 1)
+    secrets = make(Strict)
+    secrets.load()
+    with request_scope():
+        secrets.user(), secrets.key()
+    before = len(source.calls)
+    with request_scope():
+        secrets.user()
+        rotate(source, 2)
+        assert secrets.key() == "k1"
+    assert len(source.calls) - before == 2
+
+
+# promise 1
+def test_a_scope_that_meets_a_rotation_asks_for_the_other_half(source, clock, make):
+    rotate(source, 1)
+    secrets = make(Pair)
+    secrets.load()
+    clock.advance(1)
+    secrets.user.refresh()  # younger than the key, and not used since: no companion
+    rotate(source, 2)
+    clock.advance(4.5)
+    with request_scope():
+        assert secrets.key() == "k2"
+        assert secrets.user() == "u2"
+
+
+# promise 1
+def test_refresh_is_the_explicit_way_to_move_on(pair, source):
+    with request_scope():
+        assert pair.key() == "k1"
+        assert pair.key.refresh() is False
+        source.add("SCOPE_KEY", "k2")
+        assert pair.key() == "k1"
+        assert pair.key.refresh() is True
+        assert pair.key() == "k2"
+
+
+def test_refresh_moves_a_scope_to_what_others_found_already(pair, source):
+    with request_scope():
+        assert pair.key() == "k1"
+        source.add("SCOPE_KEY", "k2")
+        contextvars.Context().run(pair.key.refresh)
+        assert pair.key.refresh() is True
+        assert pair.key() == "k2"
+
+
+def test_refresh_outside_scopes_compares_with_what_the_process_knew(pair, source):
+    assert pair.key.refresh() is False
+    source.add("SCOPE_KEY", "k2")
+    assert pair.key.refresh() is True
+
+
+def test_refresh_of_a_secret_that_was_never_read_is_a_change(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Pair)
+    assert secrets.key.refresh() is True
+    with request_scope():
+        assert secrets.key() == "k1"
+
+
+# promise 1
+def test_threads_of_one_scope_share_value_and_fetch(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    hold = source.hold("SCOPE_KEY")
+    with request_scope(), ThreadPoolExecutor(8) as pool:
+        contexts = [contextvars.copy_context() for _ in range(8)]
+        reads = [pool.submit(context.run, secrets.key) for context in contexts]
+        assert hold.entered.wait(10)
+        source.add("SCOPE_KEY", "k2")
+        hold.release()
+        assert len({read.result(10) for read in reads}) == 1
+    assert source.count("SCOPE_KEY") == 1
+
+
+# promise 2
+async def test_tasks_gather_threads_and_bridges_share_the_scope(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    async with request_scope():
+        first = await secrets.key.async_()
+        source.add("SCOPE_KEY", "k2")
+        seen = await asyncio.gather(
+            secrets.key.async_(),
+            asyncio.create_task(secrets.key.async_()),
+            asyncio.to_thread(secrets.key),
+            sync_to_async(secrets.key)(),
+            sync_to_async(secrets.key, thread_sensitive=False)(),
+            sync_to_async(async_to_sync(secrets.key.async_))(),
+        )
+        assert contextvars.copy_context().run(secrets.key) == first
+    assert set(seen) == {first}
+    assert source.count("SCOPE_KEY") == 1
+
+
+# promise 2
+def test_unrelated_threads_do_not_share_a_scope(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    with request_scope(), ThreadPoolExecutor(1) as pool:
+        assert secrets.key() == "k1"
+        source.add("SCOPE_KEY", "k2")
+        assert pool.submit(secrets.key).result(10) == "k2"
+        assert secrets.key() == "k1"
+
+
+# promise 2
+def test_nested_scopes_are_independent(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    with request_scope():
+        assert secrets.key() == "k1"
+        source.add("SCOPE_KEY", "k2")
+        with request_scope():
+            assert secrets.key() == "k2"
+        assert secrets.key() == "k1"
+
+
+# promise 3
+def test_outside_scopes_a_read_is_a_scope_of_its_own(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    assert secrets.key() == "k1"
+    source.add("SCOPE_KEY", "k2")
+    assert secrets.key() == "k2"
+
+
+# promise 3
+async def test_a_task_that_outlives_its_scope_reads_for_itself(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    go_on = asyncio.Event()
+
+    async def straggler():
+        early = await secrets.key.async_()
+        await go_on.wait()
+        return early, await secrets.key.async_(), open_scope()
+
+    async with request_scope():
+        task = asyncio.create_task(straggler())
+        assert await secrets.key.async_() == "k1"
+    source.add("SCOPE_KEY", "k2")
+    go_on.set()
+    assert await task == ("k1", "k2", None)
+
+
+# promise 2
+def test_closing_empties_the_scope(pair):
+    with request_scope():
+        pair.key()
+        scope = current_scope()
+        assert len(scope) == 1
+    assert len(scope) == 0
+    assert scope.pins == {}
+    assert scope.versions == {}
+
+
+# promise 3: the lost race, driven directly
+def test_a_read_that_ends_after_its_scope_leaves_nothing_in_it(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Strict)
+    hold = source.hold("SCOPE_KEY")
+    with ThreadPoolExecutor(2) as pool:
+        with request_scope():
+            scope = current_scope()
+            read = pool.submit(contextvars.copy_context().run, secrets.key)
+            assert hold.entered.wait(10)
+        with request_scope():
+            moved = current_scope()
+            refresh = pool.submit(contextvars.copy_context().run, secrets.key.refresh)
+        hold.release()
+        assert read.result(10) == "k1"
+        refresh.result(10)
+    assert len(scope) == 0
+    assert len(moved) == 0
+
+
+def test_values_given_by_a_test_are_private_to_its_context_and_typed(pair, source):
+    with request_scope(values={"SCOPE_KEY": "given"}):
+        assert pair.key() == "given"
+        assert pair.user() == "u1"
+        assert contextvars.Context().run(pair.key) == "k1"
+        assert pair.key.refresh() is False
+    assert pair.key() == "k1"
+
+
+async def test_refreshing_a_given_value_from_a_coroutine_asks_nobody(pair, source):
+    before = len(source.calls)
+    with request_scope(values={"SCOPE_KEY": "given"}):
+        assert await pair.key.arefresh() is False
+        assert await pair.key.async_() == "given"
+    assert len(source.calls) == before
+
+
+def test_given_values_nest(pair):
+    with request_scope(values={"SCOPE_KEY": "outer", "SCOPE_USER": "outer"}):
+        with request_scope(values={"SCOPE_KEY": "inner"}):
+            assert (pair.key(), pair.user()) == ("inner", "outer")
+        with request_scope():
+            assert pair.key() == "outer"
+        assert pair.key() == "outer"
+
+
+def test_concurrent_tests_do_not_meet(pair):
+    ready = threading.Barrier(8)
+
+    def one_test(number):
+        with request_scope(values={"SCOPE_KEY": f"given-{number}"}):
+            ready.wait(10)
+            return [pair.key() for _ in range(100)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for number, seen in enumerate(pool.map(one_test, range(8))):
+            assert set(seen) == {f"given-{number}"}
+
+
+async def test_given_values_end_with_their_scope_for_stragglers_too(pair):
+    go_on = asyncio.Event()
+
+    async def straggler():
+        await go_on.wait()
+        with request_scope():
+            return await pair.key.async_()
+
+    with request_scope(values={"SCOPE_KEY": "given"}):
+        task = asyncio.create_task(straggler())
+    go_on.set()
+    assert await task == "k1"
+
+
+def test_given_values_may_be_of_the_type_already_and_also_static(source, make):
+    class Typed(SecretContainer):
+        limit = DynamicSecret("SCOPE_LIMIT", int)
+        key = StaticSecret("SCOPE_SIGNING_KEY")
+
+    secrets = make(Typed)
+    with request_scope(values={"SCOPE_LIMIT": 7, "SCOPE_SIGNING_KEY": b"canary"}):
+        assert secrets.limit() == 7
+        assert secrets.key().get_secret_value() == "canary"
+    assert source.calls == []
+
+
+def test_a_given_value_of_the_wrong_type_is_an_error_without_the_value(source, make):
+    class Typed(SecretContainer):
+        limit = DynamicSecret("SCOPE_LIMIT", int)
+
+    secrets = make(Typed)
+    for wrong in ("canary-7f3a", object()):
+        with request_scope(values={"SCOPE_LIMIT": wrong}), pytest.raises(RejectedVersion) as caught:
+            secrets.limit()
+        assert "canary" not in str(caught.value)
+
+
+def test_a_misspelt_name_is_an_error_with_the_name_that_was_meant():
+    with pytest.raises(DeclarationError, match="Did you mean SCOPE_KEY"):
+        request_scope(values={"SCOPE_KEYS": "x"})
+    with pytest.raises(DeclarationError, match="name in the source"):
+        request_scope(values={"zzz-nothing-like-it": "x"})
+
+
+def test_a_scope_shows_and_stores_no_value(pair):
+    scope_object = request_scope(values={"SCOPE_KEY": "canary-7f3a"})
+    with scope_object:
+        pair.key()
+        texts = [repr(scope_object), repr(current_scope()), str(current_scope())]
+        assert "canary" not in "".join(texts)
+        scope = current_scope()
+        for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="not pickled or copied"):
+                attempt(scope)
+    assert "closed" in repr(scope)
+
+
+def test_a_scope_can_end_in_another_context_than_it_began_in(pair):
+    scope = request_scope()
+    context = contextvars.copy_context()
+    context.run(scope.__enter__)
+    context.run(pair.key)
+    scope.__exit__(None, None, None)
+    assert context.run(open_scope) is None
+
+
+def test_two_containers_in_one_scope_share_nothing(source, make):
+    source.add("SCOPE_KEY", "k1")
+    one, other = make(Pair), make(Pair)
+    with request_scope():
+        assert one.key() == "k1"
+        source.add("SCOPE_KEY", "k2")
+        assert other.key() == "k2"
+        assert one.key() == "k1"
