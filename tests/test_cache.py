@@ -416,7 +416,9 @@ def test_a_bad_first_version_is_an_error_until_a_good_one_comes(source, clock, m
 
     secrets = make(Typed)
     for _ in range(3):
-        with pytest.raises(RejectedVersion, match="CACHE_LIMIT in Typed: version 1 is not a valid"):
+        with pytest.raises(
+            RejectedVersion, match="CACHE_LIMIT in Typed: version 1 is not a valid"
+        ):
             secrets.limit()
         clock.advance(100)
     assert len(events.of(VersionRejected)) == 1
@@ -528,8 +530,8 @@ def test_a_container_that_is_forgotten_open_warns(source):
     secrets = One(source=source, observers=[])
     secrets.load()
     executor = secrets._cache._executor
+    del secrets
     with pytest.warns(ResourceWarning, match="One was not closed"):
-        del secrets
         gc.collect()
     executor.shutdown()
 
@@ -633,6 +635,78 @@ def test_a_read_that_finds_the_flight_already_started_by_another_joins_it(one, c
         flight = entry.flight = Flight()
         assert cache._take_off(entry) is flight
         entry.flight = None
+
+
+# promise 9
+def test_nobody_waits_for_a_flight_that_is_overdue_already(one, source, clock, events):
+    clock.advance(6)
+    hold = source.hold("CACHE_KEY")
+    one._cache.budget = 0
+    assert one.key() == "v1"
+    assert hold.entered.wait(10)
+    one._cache.budget = 3600
+    assert one.key() == "v1"
+    assert one.key() == "v1"
+    assert len(events.of(FetchFailed)) == 1
+    assert source.count("CACHE_KEY") == 2
+    land(hold, one)
+    assert [row.state for row in one.status()] == ["ok"]
+
+
+# promise 9
+def test_nobody_waits_for_a_retry_that_is_under_way(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    one.key()
+    clock.advance(2)
+    hold = source.hold("CACHE_KEY")
+    assert one.key() == "v1"
+    assert hold.entered.wait(10)
+    one._cache.budget = 3600
+    assert one.key() == "v1"
+    land(hold, one)
+
+
+# promise 6
+def test_a_slow_secret_does_not_keep_the_others_of_its_wave_from_refreshing(source, clock, make):
+    source.add("CACHE_KEY", "v1")
+    source.add("CACHE_OTHER", "v1")
+    secrets = make(Two)
+    secrets.load()
+    secrets.key(), secrets.other()
+    hold = source.hold("CACHE_OTHER")
+    clock.advance(6)
+    assert secrets.key() == "v1"
+    assert hold.entered.wait(10)
+    for number in range(2, 6):
+        source.add("CACHE_KEY", f"v{number}")
+        clock.advance(4.5)
+        secrets.key()
+        wait_for(secrets.key)
+        assert secrets.key() == f"v{number}"
+    hold.release()
+    wait_for(secrets.other)
+    assert secrets.key() == "v5"
+
+
+def wait_for(secret):
+    flight = secret._cache._entries[secret._spec].flight
+    if flight is not None:
+        flight.outcome.result(10)
+
+
+def test_a_child_forgets_flights_and_threads(one, source, clock):
+    clock.advance(4.5)
+    hold = source.hold("CACHE_KEY")
+    one.key()
+    assert hold.entered.wait(10)
+    executor = one._cache._executor
+    one._cache.renew_after_fork()
+    hold.release()
+    executor.shutdown()
+    clock.advance(6)
+    source.add("CACHE_KEY", "v2")
+    assert one.key() == "v2"
 
 
 def test_texts_of_internal_objects_hold_no_value(one):

@@ -32,7 +32,7 @@ def in_child(work):
     if child == 0:  # pragma: no cover  # another process
         try:
             os.write(writing, str(work()).encode())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  told to the parent
             os.write(writing, repr(error).encode())
         os._exit(0)
     os.close(writing)

@@ -348,7 +348,10 @@ def test_a_given_value_of_the_wrong_type_is_an_error_without_the_value(source, m
 
     secrets = make(Typed)
     for wrong in ("canary-7f3a", object()):
-        with request_scope(values={"SCOPE_LIMIT": wrong}), pytest.raises(RejectedVersion) as caught:
+        with (
+            request_scope(values={"SCOPE_LIMIT": wrong}),
+            pytest.raises(RejectedVersion) as caught,
+        ):
             secrets.limit()
         assert "canary" not in str(caught.value)
 

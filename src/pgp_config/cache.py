@@ -156,7 +156,7 @@ class _Wave:
         asked_at: Monotonic seconds at which it started; none of its calls begins earlier.
         tick: Logical time of that start.
         pending: Flights that have not landed.
-        landed: The good versions that they brought.
+        landed: The secrets of which they brought a good version.
     """
 
     __slots__ = ("asked_at", "landed", "pending", "tick")
@@ -165,7 +165,7 @@ class _Wave:
         self.asked_at = now
         self.tick = tick()
         self.pending = 0
-        self.landed: dict[Spec[Any], Known[Any]] = {}
+        self.landed: list[_Entry] = []
 
 
 @dataclass(slots=True, eq=False)
@@ -276,9 +276,8 @@ class Cache:
         entry = self._entries[spec]
         entry.used = True
         if moment >= known.soft_at:
-            with self._lock, contextlib.suppress(SecretUnavailable):
-                if entry.known is known and not self._is_paused(entry):
-                    self._take_off(entry)
+            with self._lock:
+                self._refresh_if_due(entry, known, moment)
 
     def admit(self, spec: Spec[T], need: Need) -> Known[T] | Flight:
         """The version or the flight that satisfies a reader; starts a flight where none does.
@@ -298,16 +297,23 @@ class Cache:
         if self.closed:
             raise self._closed_error(entry)
         if known is not None and need.is_met_by(known):
+            self._refresh_if_due(entry, known, self.clock())
             return known
-        if flight is not None and need.is_met_by(flight):
-            return flight
-        if flight is not None:
-            entry.queued = entry.queued or Flight()
-            return entry.queued
-        if self._is_paused(entry):
-            return None
-        flight = self._take_off(entry)
-        return None if self._goes_on_without(entry) else flight
+        waits = not self._goes_on_without(entry)
+        if flight is None:
+            flight = None if self._is_paused(entry) else self._take_off(entry)
+        elif waits and not need.is_met_by(flight):
+            flight = entry.queued = entry.queued or Flight()
+        return flight if waits else None
+
+    def _refresh_if_due(self, entry: _Entry, known: Known[Any], moment: float) -> None:
+        if moment < known.soft_at or entry.known is not known:
+            return
+        if self.closed or self._is_paused(entry):
+            return
+        # Where no thread can be started any more, what is known is good enough.
+        with contextlib.suppress(SecretUnavailable):
+            self._take_off(entry)
 
     def _goes_on_without(self, entry: _Entry) -> bool:
         """Nobody waits for a source that fails, unless there is nothing else or each scope asks."""
@@ -330,7 +336,7 @@ class Cache:
         try:
             outcome = flight.outcome.result(self.budget if patience is None else patience)
         except TimeoutError:
-            outcome = self._overdue()
+            outcome = self._give_up(spec, flight)
         return self._settled(spec, outcome)
 
     async def wait_async(
@@ -344,8 +350,18 @@ class Cache:
                 landing, self.budget if patience is None else patience
             )
         except TimeoutError:
-            outcome = self._overdue()
+            outcome = self._give_up(spec, flight)
         return self._settled(spec, outcome)
+
+    def _give_up(self, spec: Spec[Any], flight: Flight) -> PgpConfigError:
+        """Count a flight that is overdue as a failure, so that the next readers do not wait for it."""
+        error, events, entry = self._overdue(), [], self._entries[spec]
+        with self._lock:
+            if entry.flight is flight and not self._is_paused(entry):
+                events.append(self._refuse(entry, error))
+        for event in events:
+            self._tell(event)
+        return error
 
     def _settled(self, spec: Spec[T], outcome: Known[T] | PgpConfigError) -> Known[T]:
         if isinstance(outcome, Known):
@@ -542,9 +558,13 @@ class Cache:
         assert wave is not None, "a flight that lands was started in a wave"  # noqa: S101  for mypy
         wave.pending -= 1
         if isinstance(outcome, Known):
-            wave.landed[entry.spec] = outcome
+            wave.landed.append(entry)
         if wave.pending == 0 and wave.landed:
-            self.generation = {**self.generation, **wave.landed}
+            # What is known now, not what this wave brought: a later one may have overtaken it.
+            news = {
+                landed.spec: landed.known for landed in wave.landed if landed.known is not None
+            }
+            self.generation = {**self.generation, **news}
 
     # -- the process -------------------------------------------------------------------------
 

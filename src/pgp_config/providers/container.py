@@ -112,7 +112,8 @@ class _Operations:
                 secret=static[0].name,
                 container=cache.container,
             )
-        rounds = 1 + len(missing) // MAX_CALLS
+        # One more than the calls in a row: the source's own error says more than a time-out here.
+        rounds = 2 + len(missing) // MAX_CALLS
         return cache, cache.depart(missing), cache.budget * rounds
 
     def _refuse_to_start(self, faults: list[PgpConfigError]) -> None:
