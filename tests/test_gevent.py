@@ -1,0 +1,54 @@
+"""Promise 16 under gevent: a wait for the source gives way to the other greenlets."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("gevent", reason="gevent is not installed")
+
+PROGRAM = """
+from gevent import monkey; monkey.patch_all()
+import gevent, gevent.event
+from pgp_config import DynamicSecret, SecretContainer, request_scope
+from pgp_config.secret import Payload
+
+answer = gevent.event.Event()
+
+class Slow:
+    calls = 0
+    def fetch(self, name, version="latest"):
+        self.calls += 1
+        answer.wait()
+        return Payload(b"value", 1)
+
+class Service(SecretContainer):
+    key = DynamicSecret("GEVENT_KEY", str)
+
+source = Slow()
+secrets = Service(source=source)
+
+def request():
+    with request_scope():
+        return secrets.key()
+
+readers = [gevent.spawn(request) for _ in range(50)]
+gevent.spawn(answer.set)
+gevent.joinall(readers, raise_error=True)
+assert {reader.value for reader in readers} == {"value"}
+secrets.close()
+print("calls:", source.calls)
+"""
+
+
+# promise 16
+def test_greenlets_share_a_fetch_and_do_not_block_one_another():
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stderr == ""
+    assert run.stdout == "calls: 1\n"
