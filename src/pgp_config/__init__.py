@@ -18,6 +18,11 @@ from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
 from pgp_config.providers import DynamicSecret, SecretContainer, StaticSecret
 from pgp_config.scopes import request_scope
+from pgp_config.sources.directory import Directory
+from pgp_config.sources.environment import Environment
+from pgp_config.sources.google import GoogleSecretManager
+from pgp_config.sources.memory import Memory
+from pgp_config.sources.urls import source_from_url
 
 default_observers.append(LoggingObserver())
 
@@ -25,9 +30,13 @@ __all__ = [
     "EVERY_REQUEST",
     "BlockingRead",
     "DeclarationError",
+    "Directory",
     "DynamicSecret",
+    "Environment",
     "Freshness",
+    "GoogleSecretManager",
     "LoggingObserver",
+    "Memory",
     "Observer",
     "PgpConfigError",
     "RejectedVersion",
@@ -43,4 +52,5 @@ __all__ = [
     "StaticSecretInScope",
     "default_observers",
     "request_scope",
+    "source_from_url",
 ]

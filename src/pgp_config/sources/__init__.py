@@ -1,5 +1,22 @@
 """Step 1 of the flow: where the bytes of a secret come from.
 
 `Source` is the seam. A third party offers one under a URL scheme of its own through the entry-point
-group `pgp_config.sources`.
+group `pgp_config.sources`. Google's libraries are imported by the first fetch of a
+`GoogleSecretManager`, not by this package.
 """
+
+from pgp_config.sources.base import Source
+from pgp_config.sources.directory import Directory
+from pgp_config.sources.environment import Environment
+from pgp_config.sources.google import GoogleSecretManager
+from pgp_config.sources.memory import Memory
+from pgp_config.sources.urls import source_from_url
+
+__all__ = [
+    "Directory",
+    "Environment",
+    "GoogleSecretManager",
+    "Memory",
+    "Source",
+    "source_from_url",
+]

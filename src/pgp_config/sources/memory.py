@@ -1,33 +1,48 @@
-"""Secrets in this process's memory: the twin of Secret Manager for tests and examples."""
+"""Secrets in memory, with Secret Manager's versions and states: for tests and examples."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import google_crc32c
 
-from pgp_config.errors import SecretDisabled, SecretNotFound
+from pgp_config.errors import DeclarationError, SecretDisabled, SecretNotFound
+from pgp_config.forking import gate
 from pgp_config.secret import Payload
+from pgp_config.sources.versions import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Memory:
-    """Versions of secrets, numbered from 1, with Secret Manager's semantics.
+@dataclass(slots=True, eq=False, repr=False)
+class _Version:
+    """One version; a destroyed one has lost its payload."""
 
-    `latest` is the newest version in any state: a disabled newest one is an error, not a step back.
+    number: int
+    payload: Payload | None
+    enabled: bool = True
+
+
+class Memory:
+    """A source in memory; safe to use from several threads.
+
+    `latest` is the newest version in any state, as in Secret Manager: where that one is disabled or
+    destroyed, asking for `latest` is an error.
 
     Args:
         values: The first version of each secret, as text or bytes.
+
+    Raises:
+        DeclarationError: If a name is not a text, or empty, or a value is neither text nor bytes.
     """
 
     def __init__(self, values: Mapping[str, str | bytes] | None = None) -> None:
-        self._versions: dict[str, list[Payload]] = {}
-        self._off: set[tuple[str, int]] = set()
-        self._gone: set[tuple[str, int]] = set()
+        self._versions: dict[str, list[_Version]] = {}
         self._lock = threading.Lock()
+        gate.register(self)
         for name, value in (values or {}).items():
             self.add(name, value)
 
@@ -35,77 +50,127 @@ class Memory:
         return f"<Memory of {len(self._versions)} secrets>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A Memory source is not pickled or copied: it holds secret values.")
+        raise TypeError("A source of secrets in memory is not pickled or copied.")
 
     def add(self, name: str, value: str | bytes) -> int:
         """Add a version, and the secret if it is new.
 
         Returns:
-            The version's number: 1 for the first.
+            The version's number: 1, 2, …
+
+        Raises:
+            DeclarationError: If the name is not a text, or empty, or the value is neither text nor
+                bytes.
         """
-        data = value.encode() if isinstance(value, str) else bytes(value)
+        data = _checked_bytes(name, value)
         with self._lock:
             versions = self._versions.setdefault(name, [])
-            versions.append(Payload(data, len(versions) + 1, google_crc32c.value(data)))
-            return len(versions)
+            number = len(versions) + 1
+            payload = Payload(data, number, google_crc32c.value(data))
+            versions.append(_Version(number, payload))
+        return number
 
-    def disable(self, name: str, version: int) -> None:
-        """Refuse a version until it is enabled again.
-
-        Raises:
-            SecretNotFound: If there is none of that number.
-        """
-        with self._lock:
-            self._find(name, version)
-            self._off.add((name, version))
-
-    def enable(self, name: str, version: int) -> None:
-        """Hand out a disabled version again; a destroyed one stays destroyed.
+    def disable(self, name: str, version: int | str = "latest") -> None:
+        """Make a version unreadable until it is enabled again.
 
         Raises:
-            SecretNotFound: If there is none of that number.
+            SecretNotFound: If there is no such secret or version.
+            SecretDisabled: If it is destroyed.
         """
-        with self._lock:
-            self._find(name, version)
-            self._off.discard((name, version))
+        self._switch(name, version, enabled=False)
 
-    def destroy(self, name: str, version: int) -> None:
-        """Forget a version's bytes for ever; its number stays taken.
+    def enable(self, name: str, version: int | str = "latest") -> None:
+        """Make a disabled version readable again.
 
         Raises:
-            SecretNotFound: If there is none of that number.
+            SecretNotFound: If there is no such secret or version.
+            SecretDisabled: If it is destroyed.
+        """
+        self._switch(name, version, enabled=True)
+
+    def destroy(self, name: str, version: int | str = "latest") -> None:
+        """Forget a version's value for good; its number is not given again.
+
+        Raises:
+            SecretNotFound: If there is no such secret or version.
         """
         with self._lock:
-            self._find(name, version)
-            self._gone.add((name, version))
-            self._versions[name][version - 1] = Payload(b"", version)
+            self._find(name, version).payload = None
+
+    def delete(self, name: str) -> None:
+        """Forget a secret with all its versions.
+
+        Raises:
+            SecretNotFound: If there is no such secret.
+        """
+        with self._lock:
+            self._find(name, "latest")
+            del self._versions[name]
 
     def fetch(self, name: str, version: int | str = "latest") -> Payload:
-        """One version of a secret.
+        """As `Source.fetch`.
 
         Raises:
-            SecretNotFound: There is no such secret or version.
-            SecretDisabled: The version is disabled or destroyed.
+            SecretNotFound: If there is no such secret or version.
+            SecretDisabled: If the version is disabled or destroyed.
         """
         with self._lock:
-            payload = self._find(name, version)
-            for state, where in (("destroyed", self._gone), ("disabled", self._off)):
-                if (name, payload.version) in where:
-                    raise SecretDisabled(
-                        f"version {payload.version} is {state}",
-                        remedy="Enable it, or add a version.",
-                        secret=name,
-                    )
-            return payload
-
-    def _find(self, name: str, version: int | str) -> Payload:
-        versions = self._versions.get(name, [])
-        number = len(versions) if version == "latest" else version
-        if isinstance(number, int) and 1 <= number <= len(versions):
-            return versions[number - 1]
-        what = "secret" if not versions else f"version {version!r}"
-        raise SecretNotFound(
-            f"there is no such {what} in memory",
-            remedy=f"Add it: source.add({name!r}, …).",
+            found = self._find(name, version)
+            if found.payload is not None and found.enabled:
+                return found.payload
+        state = "destroyed" if found.payload is None else "disabled"
+        raise SecretDisabled(
+            f"version {found.number} is {state}",
+            remedy="Enable that version, or add a new one.",
             secret=name,
         )
+
+    def renew_after_fork(self) -> None:
+        """In a child: the lock may have been held by a thread that is not here."""
+        self._lock = threading.Lock()
+
+    def _switch(self, name: str, version: int | str, *, enabled: bool) -> None:
+        with self._lock:
+            found = self._find(name, version)
+            if found.payload is None:
+                raise SecretDisabled(
+                    f"version {found.number} is destroyed",
+                    remedy="Add a new version: a destroyed one has no value any more.",
+                    secret=name,
+                )
+            found.enabled = enabled
+
+    def _find(self, name: str, version: int | str) -> _Version:
+        check_version(version)
+        versions = self._versions.get(name)
+        if versions is None:
+            raise SecretNotFound(
+                "does not exist in memory",
+                remedy=f"Add it: memory.add({name!r}, …).",
+                secret=name,
+            )
+        number = len(versions) if version == "latest" else version
+        for found in versions:
+            if found.number == number:
+                return found
+        raise SecretNotFound(
+            f"has no version {version}: the newest is {len(versions)}",
+            remedy="Ask for 'latest', or for one of these.",
+            secret=name,
+        )
+
+
+def _checked_bytes(name: str, value: str | bytes) -> bytes:
+    if not isinstance(name, str) or not name:
+        raise DeclarationError(
+            f"a secret in memory is named {name!r}", remedy="Give a name: Memory({'NAME': '…'})."
+        )
+    if isinstance(value, str | bytes):
+        return value.encode(errors="surrogatepass") if isinstance(value, str) else value
+    kind = type(value).__name__
+    del value
+    raise DeclarationError(
+        f"was given a value of type {kind}",
+        remedy="Give text or bytes, as a source stores them: 'true', '3.5', json.dumps(…).",
+        secret=name,
+    )

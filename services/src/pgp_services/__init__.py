@@ -1,0 +1,1 @@
+"""The PGP payment fleet on pgp_config: catalogue, containers, clients, apps."""

@@ -1,0 +1,106 @@
+"""What all services of the fleet have in common: three dynamic settings and what they do."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from dependency_injector import providers
+
+from pgp_config import SecretContainer
+from pgp_services.catalogue import ALERTING_ENABLED, LOG_LEVEL, SERVICE_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from pgp_services.catalogue import LogLevel, ServiceEnvironment
+    from pgp_services.provided import Provided
+
+#: The logger above those of all services.
+logger = logging.getLogger("pgp_services")
+
+#: The loggers whose level LOG_LEVEL sets: ours, and the one that tells of reloads. Not the root
+#: logger: at INFO httpx tells the URL of every request.
+_LOGGERS = (logger, logging.getLogger("pgp_config"))
+
+
+def log_to_stderr() -> None:
+    """Log as Cloud Run wants it, a line on stderr; nothing, if logging is configured already."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How a request is reported, by the settings that it sees.
+
+    Attributes:
+        environment: Where the service runs; named in each line.
+        log_level: From which level on `pgp_services` and `pgp_config` log.
+        alerting: Whether a failure that is not the caller's is an ERROR, which Cloud Logging's
+            alerts count, or a WARNING.
+    """
+
+    environment: str
+    log_level: LogLevel
+    alerting: bool
+
+    def applied(self) -> Self:
+        """The same, once our loggers log from `log_level` on."""
+        for ours in _LOGGERS:
+            # Setting a level empties the logging module's caches: only when it changed.
+            if logging.getLevelName(ours.level) != self.log_level:
+                ours.setLevel(self.log_level)
+        return self
+
+    def report(self, service: str, status: int, what: str) -> None:
+        """Log how a request ended.
+
+        Args:
+            service: The service's name.
+            status: The HTTP status of the answer.
+            what: What happened; without a trace of a secret or a token.
+        """
+        level = logging.INFO
+        if status >= 500:  # noqa: PLR2004  HTTP: the fault is not the caller's
+            level = logging.ERROR if self.alerting else logging.WARNING
+        logger.log(level, "%s (%s) answered %d: %s", service, self.environment, status, what)
+
+
+#: How a request is reported whose settings could not be read: nothing is hushed up.
+UNKNOWN_CONDUCT = Conduct("unknown", "INFO", alerting=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The common settings, as secrets.
+
+    Attributes:
+        environment: Gives SERVICE_ENVIRONMENT.
+        log_level: Gives LOG_LEVEL.
+        alerting: Gives ALERTING_ENABLED.
+    """
+
+    environment: Provided[ServiceEnvironment]
+    log_level: Provided[LogLevel]
+    alerting: Provided[bool]
+
+    def conduct(self) -> Conduct:
+        """The settings that the current request sees."""
+        return Conduct(self.environment(), self.log_level(), self.alerting())
+
+    async def conduct_async(self) -> Conduct:
+        """As `conduct`, from a coroutine."""
+        return Conduct(
+            await self.environment.async_(),
+            await self.log_level.async_(),
+            await self.alerting.async_(),
+        )
+
+
+class Fleet(SecretContainer):
+    """The container that every service's own derives from."""
+
+    service_environment = SERVICE_ENVIRONMENT.secret()
+    log_level = LOG_LEVEL.secret()
+    alerting_enabled = ALERTING_ENABLED.secret()
+
+    operations = providers.Singleton(Operations, service_environment, log_level, alerting_enabled)

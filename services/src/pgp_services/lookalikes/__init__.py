@@ -1,0 +1,9 @@
+"""Local stand-ins for what the fleet calls; for tests and the demo, never for real secrets.
+
+They listen on 127.0.0.1 at a free port, and stop with their `with` block.
+"""
+
+from pgp_services.lookalikes.changenow import ChangeNowServer
+from pgp_services.lookalikes.cloud_tasks import CloudTasksServer
+
+__all__ = ["ChangeNowServer", "CloudTasksServer"]

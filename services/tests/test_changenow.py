@@ -1,0 +1,485 @@
+"""The ChangeNow client, from threads and from coroutines, against a local look-alike."""
+
+import asyncio
+import http
+import logging
+import threading
+import traceback
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from email.utils import format_datetime
+
+import httpx
+import pytest
+import stamina
+from pydantic import SecretStr
+
+from pgp_config import DeclarationError, SecretUnavailable
+from pgp_services.changenow import (
+    MAX_ANSWER,
+    POLICY,
+    ChangeNowClient,
+    ChangeNowRefused,
+    ChangeNowUnavailable,
+    Pair,
+    _Answer,
+    _Call,
+    _seconds,
+    _split,
+)
+from pgp_services.lookalikes.changenow import Fault
+from pgp_services.retries import RetryPolicy
+
+PAIR = Pair("USDT", "xmr", "XMR", Decimal("100.10"))
+GOOD = b'{"fromAmount":1,"toAmount":2,"depositFee":0,"withdrawalFee":0.1}'
+
+
+def ask(client, pair=PAIR):
+    try:
+        return client.estimate(pair)
+    finally:
+        client.close()
+
+
+def ask_async(client, pair=PAIR):
+    async def go():
+        try:
+            return await client.estimate_async(pair)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(go())
+
+
+@pytest.fixture(params=[ask, ask_async], ids=["sync", "async"])
+def estimate(request):
+    return request.param
+
+
+@pytest.fixture
+def policy(clock):
+    return RetryPolicy(budget=8.0, attempt=3.0, clock=clock, chance=lambda: 0.5)
+
+
+@pytest.fixture
+def client_with(changenow_server, policy):
+    return lambda key, **options: ChangeNowClient(
+        key, **{"base_url": changenow_server.url, "policy": policy, **options}
+    )
+
+
+@pytest.fixture
+def good_key(rotating_key, key):
+    return rotating_key(key)
+
+
+def versions(server):
+    return [(seen.version, seen.status) for seen in server.seen]
+
+
+# -- the answer ------------------------------------------------------------------------------
+
+
+def test_an_estimate_is_exact_decimals(estimate, client_with, good_key):
+    answer = estimate(client_with(good_key))
+    assert answer.from_amount == Decimal("100.1")
+    assert answer.to_amount == Decimal("50.05")
+    assert answer.deposit_fee == Decimal("0.001")
+    assert answer.withdrawal_fee == Decimal("0.0025")
+
+
+def test_the_query_is_changenows(estimate, client_with, good_key, changenow_server):
+    estimate(client_with(good_key))
+    assert changenow_server.seen[0].query == {
+        "fromCurrency": "usdt",
+        "toCurrency": "xmr",
+        "fromNetwork": "eth",
+        "toNetwork": "xmr",
+        "fromAmount": "100.10",
+        "flow": "standard",
+        "type": "direct",
+    }
+
+
+def test_many_digits_are_kept(estimate, client_with, good_key, changenow_server):
+    body = b'{"fromAmount":1,"toAmount":0.123456789012345678901234567890,"depositFee":1e-7,"withdrawalFee":0}'
+    changenow_server.fail(Fault(200, body))
+    answer = estimate(client_with(good_key))
+    assert str(answer.to_amount) == "0.123456789012345678901234567890"
+    assert answer.deposit_fee == Decimal("0.0000001")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b"[" * 60000,
+        b"\xff",
+        b'{"fromAmount":1,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":null,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":NaN,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":"nan","depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":Infinity,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":-2,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":0,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":true,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":1e999999,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":1e99999999999999999999,"depositFee":0,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":2,"withdrawalFee":0}',
+        b'{"fromAmount":1,"toAmount":2,"depositFee":0}',
+        b'{"toAmount":2,"depositFee":0,"withdrawalFee":0}',
+        GOOD + b" " * MAX_ANSWER,
+    ],
+    ids=range(20),
+)
+def test_nonsense_is_refused_at_once(estimate, client_with, good_key, changenow_server, body):
+    changenow_server.fail(Fault(200, body))
+    with pytest.raises(ChangeNowRefused):
+        estimate(client_with(good_key))
+    assert len(changenow_server.seen) == 1
+
+
+# -- retries ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 0])
+def test_what_may_pass_is_tried_again(estimate, client_with, good_key, changenow_server, status):
+    changenow_server.fail(Fault(status), Fault(status))
+    assert estimate(client_with(good_key)).to_amount == Decimal("50.05")
+    assert versions(changenow_server) == [(1, status), (1, status), (1, 200)]
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 404, 405, 409, 422, 204])
+def test_other_answers_are_final(estimate, client_with, good_key, changenow_server, status):
+    changenow_server.fail(Fault(status, headers={"Location": "/elsewhere"}))
+    with pytest.raises(ChangeNowRefused, match=str(status)):
+        estimate(client_with(good_key))
+    assert len(changenow_server.seen) == 1
+
+
+def test_a_time_out_is_tried_again(estimate, client_with, good_key, changenow_server, clock):
+    changenow_server.fail(Fault(hangs=True))
+    policy = RetryPolicy(budget=8.0, attempt=0.1, clock=clock)
+    assert estimate(client_with(good_key, policy=policy)).to_amount == Decimal("50.05")
+
+
+def test_nobody_listening_is_unavailable(estimate, rotating_key, key, clock, unused_port):
+    waiting = rotating_key(key, on_read=lambda: setattr(clock, "now", clock.now + 3))
+    policy = RetryPolicy(budget=8.0, attempt=3.0, clock=clock)
+    client = ChangeNowClient(waiting, f"http://127.0.0.1:{unused_port}", policy)
+    with pytest.raises(ChangeNowUnavailable, match="ConnectError"):
+        estimate(client)
+    assert waiting.reads == 3
+
+
+def test_the_budget_ends_the_attempts(
+    estimate, client_with, rotating_key, key, changenow_server, clock
+):
+    slow = rotating_key(key, on_read=lambda: setattr(clock, "now", clock.now + 3))
+    changenow_server.fail(*[Fault(503)] * 20)
+    with pytest.raises(ChangeNowUnavailable):
+        estimate(client_with(slow))
+    assert len(changenow_server.seen) == 3
+
+
+def test_the_budget_is_shorter_than_a_requests_own_limit():
+    gunicorns_default, read, reads, task = 30.0, 2.0, 5, 4.0
+    refresh = read
+    assert POLICY.budget + refresh + reads * read + task < gunicorns_default
+
+
+def test_retry_after_is_kept_within_the_budget(estimate, client_with, good_key, changenow_server):
+    changenow_server.fail(Fault(429, headers={"Retry-After": "2"}))
+    assert estimate(client_with(good_key)).to_amount == Decimal("50.05")
+
+
+def test_retry_after_past_the_budget_is_handed_on(
+    estimate, client_with, good_key, changenow_server
+):
+    changenow_server.fail(Fault(429, headers={"Retry-After": "120"}))
+    with pytest.raises(ChangeNowUnavailable) as caught:
+        estimate(client_with(good_key))
+    assert caught.value.retry_after == 120
+    assert len(changenow_server.seen) == 1
+
+
+def test_retry_after_in_all_its_forms():
+    soon = datetime.now(UTC) + timedelta(seconds=100)
+    assert 90 < _seconds(format_datetime(soon, usegmt=True)) <= 100
+    assert 90 < _seconds(soon.strftime("%a, %d %b %Y %H:%M:%S")) <= 100
+    assert _seconds(format_datetime(soon - timedelta(days=1))) == 0
+    assert _seconds("9" * 5000) == 999_999_999
+    assert [_seconds(text) for text in (None, "soon", "-1", "nan", "", "٣")] == [None] * 6
+
+
+def test_an_answer_that_trickles_in_ends_with_the_budget(clock, policy):
+    call = _Call(PAIR, policy)
+    answer = _Answer(call)
+    answer.take(b"{")
+    clock.now += 8
+    with pytest.raises(TimeoutError):
+        answer.take(b"}")
+
+
+# -- the key ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_replaced_key_is_looked_up_once_and_the_new_one_used(
+    estimate, client_with, rotating_key, key, new_key, changenow_server, status
+):
+    newer = new_key()
+    rotating = rotating_key(key, after_refresh=newer)
+    changenow_server.rotate(newer)
+    if status == 403:
+        changenow_server.fail(Fault(403))
+    assert estimate(client_with(rotating)).to_amount == Decimal("50.05")
+    assert versions(changenow_server) == [(1, status), (2, 200)]
+    assert rotating.refreshes == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_that_did_not_change_is_not_tried_again(
+    estimate, client_with, good_key, changenow_server, status
+):
+    changenow_server.fail(Fault(status))
+    with pytest.raises(ChangeNowRefused, match=str(status)):
+        estimate(client_with(good_key))
+    assert len(changenow_server.seen) == 1
+    assert good_key.refreshes == 1
+
+
+def test_a_new_key_that_is_refused_too_ends_the_call(
+    estimate, client_with, rotating_key, key, new_key, changenow_server
+):
+    rotating = rotating_key(key, after_refresh=new_key())
+    changenow_server.revoke()
+    with pytest.raises(ChangeNowRefused, match="401"):
+        estimate(client_with(rotating))
+    assert versions(changenow_server) == [(1, 401), (0, 401)]
+    assert rotating.refreshes == 1
+
+
+def test_a_key_that_changes_with_the_budget_spent_is_unavailable(
+    estimate, client_with, rotating_key, key, new_key, changenow_server, clock
+):
+    rotating = rotating_key(
+        key, after_refresh=new_key(), on_read=lambda: setattr(clock, "now", clock.now + 7.97)
+    )
+    changenow_server.revoke()
+    with pytest.raises(ChangeNowUnavailable, match="replaced"):
+        estimate(client_with(rotating))
+
+
+def test_every_attempt_reads_the_key_anew(
+    estimate, client_with, rotating_key, key, new_key, changenow_server
+):
+    """Old fault: the value of the request was kept through the retry loop."""
+    newer = new_key()
+    rotating = rotating_key(key)
+    attempts = []
+
+    def rotate_before_the_second():
+        attempts.append(1)
+        if len(attempts) == 2:
+            changenow_server.rotate(newer)
+            rotating.value = SecretStr(newer)
+
+    rotating.on_read = rotate_before_the_second
+    changenow_server.fail(Fault(503))
+    estimate(client_with(rotating))
+    assert versions(changenow_server) == [(1, 503), (2, 200)]
+    assert rotating.refreshes == 0
+
+
+def test_no_key_is_no_request(estimate, client_with, rotating_key, key, changenow_server):
+    def fail():
+        raise SecretUnavailable("the source is down", secret="CHANGENOW_API_KEY")
+
+    with pytest.raises(SecretUnavailable):
+        estimate(client_with(rotating_key(key, on_read=fail)))
+    assert changenow_server.seen == []
+
+
+def test_the_key_is_on_the_request_and_not_on_the_session(
+    client_with, good_key, key, changenow_server
+):
+    """Old fault: the API key stood on a session that all threads share."""
+    client = client_with(good_key)
+    client.estimate(PAIR)
+    assert key not in str(client._clients().headers.raw)
+    assert "x-changenow-api-key" not in client._clients().headers
+    client.close()
+
+
+def test_threads_with_different_keys_do_not_mix_them(
+    client_with, rotating_key, new_key, changenow_server
+):
+    keys = {f"thread-{number}": new_key() for number in range(4)}
+    version = {name: changenow_server.rotate(key) for name, key in keys.items()}
+    changenow_server._accepted = set(version.values())
+
+    class ByThread(rotating_key):
+        def __call__(self):
+            return SecretStr(keys[threading.current_thread().name])
+
+    client = client_with(ByThread("unused"))
+    threads = [
+        threading.Thread(
+            name=name, target=lambda: [client.estimate(PAIR) for _ in range(5)], daemon=True
+        )
+        for name in keys
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    client.close()
+    assert changenow_server.requests_by_version() == dict.fromkeys(version.values(), 5)
+
+
+@pytest.mark.parametrize("broken", ["line\nbreak", "ключ", "nul\0"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
+    estimate, client_with, rotating_key, changenow_server, broken
+):
+    with pytest.raises(ChangeNowRefused) as caught:
+        estimate(client_with(rotating_key(broken)))
+    assert broken not in everything_shown_by(caught.value)
+    assert changenow_server.seen == []
+
+
+# -- secrecy ---------------------------------------------------------------------------------
+
+
+def everything_shown_by(error):
+    trace = traceback.TracebackException.from_exception(error, capture_locals=True)
+    inside = [f"{frame.locals}" for frame in trace.stack if "site-packages" in frame.filename]
+    ours = [
+        f"{frame.locals}" for frame in trace.stack if "pgp_services/changenow" in frame.filename
+    ]
+    return "".join([*trace.format_exception_only(), *inside, *ours, repr(error), str(error)])
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(503), Fault(400), Fault(401), Fault(200, b"CANARYBODY"), Fault(0)]
+)
+def test_no_failure_carries_key_url_or_answer(
+    estimate, client_with, rotating_key, key, changenow_server, clock, fault
+):
+    slow = rotating_key(key, on_read=lambda: setattr(clock, "now", clock.now + 5))
+    fault = Fault(fault.status, b"CANARYBODY", {"X-Canary": "CANARYHEADER"})
+    changenow_server.fail(fault, fault)
+    with pytest.raises((ChangeNowRefused, ChangeNowUnavailable)) as caught:
+        estimate(client_with(slow))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    shown = everything_shown_by(caught.value)
+    for canary in (key, "CANARYBODY", "CANARYHEADER", "x-changenow-api-key"):
+        assert canary not in shown
+
+
+def test_no_log_line_of_any_library_holds_the_key(
+    estimate, client_with, good_key, key, changenow_server, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    changenow_server.fail(Fault(503), Fault(0))
+    estimate(client_with(good_key))
+    with caplog.at_level(logging.DEBUG, "httpcore"), caplog.at_level(logging.DEBUG, "httpx"):
+        estimate(client_with(good_key))
+    assert caplog.records
+    assert key not in caplog.text
+    assert key not in str([vars(record) for record in caplog.records])
+
+
+def test_a_client_does_not_show_its_key(client_with, good_key, key):
+    client = client_with(good_key)
+    assert key not in repr(client) + str(vars(client))
+
+
+# -- the base URL ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.changenow.io",
+        "https://user:CANARYPASSWORD@api.changenow.io",
+        "https://",
+        "https://api.changenow.io/v2",
+        "https://api.changenow.io?key=CANARY",
+        "ftp://127.0.0.1",
+        "http://[::1",
+        "",
+        None,
+    ],
+)
+def test_a_base_url_that_would_show_the_key_is_refused(good_key, url):
+    with pytest.raises(DeclarationError) as caught:
+        ChangeNowClient(good_key, url)
+    assert "CANARY" not in everything_shown_by(caught.value)
+
+
+def test_the_real_api_is_the_default(good_key):
+    client = ChangeNowClient(good_key)
+    assert str(client._url) == "https://api.changenow.io/v2/exchange/estimated-amount"
+    assert client._trust_env is True
+
+
+def test_a_local_server_is_not_asked_through_a_proxy(client_with, good_key, monkeypatch, estimate):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert estimate(client_with(good_key)).to_amount == Decimal("50.05")
+
+
+# -- concurrency -----------------------------------------------------------------------------
+
+
+async def test_the_loop_is_free_while_changenow_is_slow(client_with, good_key, changenow_server):
+    changenow_server.fail(Fault(hangs=True))
+    client = client_with(good_key)
+    reached = asyncio.Event()
+    good_key.on_read = reached.set
+    asked = asyncio.create_task(client.estimate_async(PAIR))
+    await reached.wait()
+    assert not asked.done()
+    changenow_server.release()
+    assert (await asked).to_amount == Decimal("50.05")
+    await client.aclose()
+
+
+async def test_a_cancelled_estimate_is_cancelled(client_with, good_key, changenow_server):
+    changenow_server.fail(Fault(hangs=True))
+    client = client_with(good_key)
+    reached = asyncio.Event()
+    good_key.on_read = reached.set
+    asked = asyncio.create_task(client.estimate_async(PAIR))
+    await reached.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await client.aclose()
+
+
+def test_stamina_repeats_as_the_course_says(client_with, good_key, changenow_server):
+    """The pauses that stamina gets are the course's, not its own."""
+    pauses = []
+    hook = lambda details: pauses.append(details.retry_num)  # noqa: E731  short
+    stamina.instrumentation.set_on_retry_hooks([hook])
+    try:
+        changenow_server.fail(Fault(503), Fault(503))
+        ask(client_with(good_key))
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(None)
+    assert pauses == [1, 2]
+
+
+def test_connecting_and_reading_share_an_attempts_time():
+    parts = _split(3.0)
+    assert parts.connect + parts.read == 3.0
+    assert parts.pool == 1.0
+
+
+def test_statuses_are_those_of_http():
+    assert httpx.codes.OK == http.HTTPStatus.OK

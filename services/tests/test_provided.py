@@ -1,0 +1,24 @@
+"""What clients ask of a secret is what pgp_config's secrets have."""
+
+import inspect
+
+from pgp_config import DynamicSecret, StaticSecret
+from pgp_services.provided import Provided, Rotating
+
+
+def methods(protocol):
+    return {name for name, member in vars(protocol).items() if inspect.isfunction(member)} - {
+        "__init__",
+        "__subclasshook__",
+    }
+
+
+def test_secrets_are_what_clients_take():
+    assert {"__call__", "async_"} == methods(Provided)
+    assert {"refresh", "arefresh"} == methods(Rotating)
+    assert all(hasattr(StaticSecret, name) for name in methods(Provided))
+    assert all(hasattr(DynamicSecret, name) for name in methods(Provided) | methods(Rotating))
+
+
+def test_a_static_secret_cannot_be_refreshed():
+    assert not any(hasattr(StaticSecret, name) for name in methods(Rotating))

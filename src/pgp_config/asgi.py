@@ -1,0 +1,163 @@
+"""One request, one scope, for any ASGI application; and the start-up load in the lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pgp_config.errors import PgpConfigError
+from pgp_config.health import refuse_non_container
+from pgp_config.scopes import request_scope
+
+if TYPE_CHECKING:
+    from pgp_config.health import Container
+
+# As Starlette has them. asgiref's own are TypedDicts, which no framework's application accepts.
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+_logger = logging.getLogger("pgp_config")
+
+
+class ScopeMiddleware:
+    """Opens a new scope for each request and each websocket, and closes it at the end of the call.
+
+    Streamed bodies and background tasks that the application awaits are inside. A websocket is one
+    scope for as long as it is open: use `request_scope()` for each message to see rotations.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Serve one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        # Always a new scope: uvicorn can show a request the context of the one before it on the
+        # same connection (python/cpython#140947).
+        with request_scope():
+            await self._app(scope, receive, send)
+
+
+class LifespanMiddleware:
+    """Loads a container before the application starts, and closes it after the application's end.
+
+    A failed load is `lifespan.startup.failed`, and the server exits: the message names secrets and
+    causes. The application need not know the lifespan protocol.
+
+    Args:
+        app: The application.
+        container: What is loaded.
+        close: Whether the container ends with the application; False where it serves longer, such
+            as with several test clients, one after the other.
+
+    Raises:
+        DeclarationError: If the container is none.
+    """
+
+    def __init__(self, app: ASGIApp, container: Container, *, close: bool = True) -> None:
+        refuse_non_container(container)
+        self._app = app
+        self._container = container
+        self._closes = close
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Serve one connection, or the life of the application."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        startup = await receive()
+        try:
+            await self._load(send)
+            await self._live(scope, _Lifespan(startup, receive, send, self._close))
+        finally:
+            await self._close()
+
+    async def _load(self, send: Send) -> None:
+        # In an empty context: a test's request_scope around the client is not the application's.
+        loading = asyncio.get_running_loop().create_task(
+            self._container.aload(), context=Context()
+        )
+        try:
+            await loading
+        except Exception as error:
+            # An error that is not ours may hold anything, so only its type is told.
+            told = str(error) if isinstance(error, PgpConfigError) else type(error).__name__
+            await send({"type": "lifespan.startup.failed", "message": told})
+            raise
+
+    async def _live(self, scope: MutableMapping[str, Any], lifespan: _Lifespan) -> None:
+        try:
+            await self._app(scope, lifespan.receive, lifespan.send)
+        except Exception as error:
+            if lifespan.has_begun:
+                raise
+            _logger.info("The application has no lifespan of its own: %s", type(error).__name__)
+        await lifespan.finish()
+
+    async def _close(self) -> None:
+        if self._closes:
+            # Waits for calls in flight, and for the source.
+            await asyncio.to_thread(self._container.close)
+
+
+class _Lifespan:
+    """The application's part of the conversation, and what it leaves unsaid.
+
+    Args:
+        startup: The server's first message, which the application is still to receive.
+        receive: Gets the server's further messages.
+        send: Answers the server.
+        close: Called before the server hears of the end, after which it may stop the loop.
+    """
+
+    def __init__(
+        self, startup: Message, receive: Receive, send: Send, close: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._unread: Message | None = startup
+        self._receive = receive
+        self._send = send
+        self._close = close
+        self._is_asked_to_end = False
+        self._has_ended = False
+        self.has_begun = False
+
+    async def receive(self) -> Message:
+        """The server's next message."""
+        if self._unread is not None:
+            message, self._unread = self._unread, None
+            return message
+        message = await self._receive()
+        self._is_asked_to_end = message["type"] == "lifespan.shutdown"
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass an answer on."""
+        self.has_begun = True
+        if message["type"] != "lifespan.startup.complete":
+            self._has_ended = True
+            await self._close()
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """Say what the application did not: that it has started, and that it has ended."""
+        if not self.has_begun:
+            await self.send({"type": "lifespan.startup.complete"})
+        if self._has_ended:
+            return
+        if not self._is_asked_to_end:
+            await self._receive()
+        await self.send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,7 @@
+"""A local Secret Manager for development and tests: Google's own clients talk to it over gRPC."""
+
+from pgp_config.emulator.controls import Call, Calls, Hold
+from pgp_config.emulator.rules import StatusError
+from pgp_config.emulator.server import SecretManagerEmulator
+
+__all__ = ["Call", "Calls", "Hold", "SecretManagerEmulator", "StatusError"]

@@ -1,0 +1,166 @@
+"""The local Secret Manager: started, controlled and stopped."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
+
+import google_crc32c
+import grpc  # type: ignore[import-untyped]  # grpcio has no types
+
+from pgp_config.emulator.controls import Controls
+from pgp_config.emulator.messages import Secret, SecretPayload
+from pgp_config.emulator.rules import StatusError
+from pgp_config.emulator.service import Methods, handler_of
+from pgp_config.emulator.store import Store
+from pgp_config.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Calls that are answered at once; a held one keeps its thread.
+THREADS = 16
+
+
+class SecretManagerEmulator(Controls):
+    """A Secret Manager on the loopback that Google's own clients talk to; no place for real secrets.
+
+    It holds everything in memory, asks nobody who they are, and speaks without TLS.
+
+    Args:
+        project: The project that `add()` and its like write to; callers may use any.
+        host: An address of the loopback.
+        port: The port; 0 for a free one, which is kept over `stop()` and `start()`.
+        clock: Seconds of Unix time; a test gives its own, for TTLs and delayed destruction.
+        seed: For faults by chance.
+
+    Raises:
+        DeclarationError: If the host is not of the loopback.
+    """
+
+    def __init__(
+        self,
+        project: str = "local",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(seed)
+        if not ipaddress.ip_address(host).is_loopback:
+            raise DeclarationError(
+                f"the local Secret Manager was asked to listen on {host}",
+                remedy="Use 127.0.0.1: it asks nobody who they are.",
+            )
+        self.project = project
+        self.store = Store(clock)
+        self._host = host
+        self._port = port
+        self._server: Any = None
+
+    def __repr__(self) -> str:
+        return f"<SecretManagerEmulator at {self.endpoint}>"
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, as a client's endpoint; the port is 0 before the first start."""
+        return f"{self._host}:{self._port}"
+
+    def start(self) -> None:
+        """Listen; what was stored before a stop is still there.
+
+        Raises:
+            DeclarationError: If the port is taken.
+        """
+        if self._server is not None:
+            return
+        self.starting()
+        server = grpc.server(
+            ThreadPoolExecutor(THREADS, "secret-manager-emulator"),
+            handlers=(handler_of(Methods(self.store, self), self),),
+            options=[("grpc.so_reuseport", 0)],
+        )
+        try:
+            self._port = server.add_insecure_port(self.endpoint)
+        except RuntimeError:
+            raise DeclarationError(
+                f"the local Secret Manager cannot listen on {self.endpoint}",
+                remedy="Another program has the port: take another, or 0 for a free one.",
+            ) from None
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Stop listening, and end the calls in flight; idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            self.stopping()
+            server.stop(grace=None).wait()
+
+    def wait(self) -> None:
+        """Wait until it is stopped."""
+        if self._server is not None:
+            self._server.wait_for_termination()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- shortcuts ---------------------------------------------------------------------------
+
+    def add(self, name: str, value: str | bytes) -> int:
+        """Add a version to a global secret of the project; the secret too, if it is new.
+
+        Returns:
+            The version's number, 1 or more.
+
+        Raises:
+            StatusError: If Secret Manager would refuse it.
+        """
+        data = value.encode() if isinstance(value, str) else value
+        self.create(name)
+        payload = SecretPayload(data=data, data_crc32c=google_crc32c.value(data))
+        return _number(self.store.add_version(self._path(name), payload))
+
+    def create(self, name: str, labels: dict[str, str] | None = None) -> None:
+        """Create a global secret of the project without a version, unless it is there."""
+        try:
+            self.store.get_secret(self._path(name))
+        except StatusError as error:
+            if error.code != "NOT_FOUND":
+                raise
+            secret = Secret(labels=labels or {})
+            secret.replication.automatic.SetInParent()
+            self.store.create_secret(f"projects/{self.project}", name, secret)
+
+    def disable(self, name: str, version: int) -> None:
+        """Disable a version."""
+        self.store.disable_version(f"{self._path(name)}/versions/{version}", "")
+
+    def enable(self, name: str, version: int) -> None:
+        """Enable a version."""
+        self.store.enable_version(f"{self._path(name)}/versions/{version}", "")
+
+    def destroy(self, name: str, version: int) -> None:
+        """Destroy a version."""
+        self.store.destroy_version(f"{self._path(name)}/versions/{version}", "")
+
+    def lag(self, name: str, version: int | None) -> None:
+        """Have access to `latest` answer with this version at most; None ends it."""
+        if version is None:
+            self.store.lagging.pop(name, None)
+        else:
+            self.store.lagging[name] = version
+
+    def _path(self, name: str) -> str:
+        return f"projects/{self.project}/secrets/{name}"
+
+
+def _number(version: Any) -> int:  # noqa: ANN401  a protobuf message
+    return int(version.name.rpartition("/")[2])

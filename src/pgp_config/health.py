@@ -1,0 +1,174 @@
+"""What probes and callers are told: alive, ready, or unavailable for now; never a value.
+
+Free of any framework: each function gives a status and the content of a JSON answer.
+
+An answer holds names, kinds, states, version numbers and ages. It does not hold the causes of
+failures: those name projects, paths and permissions, and a health page is often public. Causes are
+in the log. Names and versions tell a stranger what was rotated when; where that matters, leave the
+pages out (`health=False`), or give them a prefix that the outside cannot reach.
+
+The pages read only what the process knows already: they open no secret and never call the source.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from pgp_config.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pgp_config.cache import SecretStatus
+    from pgp_config.errors import PgpConfigError
+
+_logger = logging.getLogger("pgp_config")
+
+#: Seconds after which a caller may try again: the shortest pause of a failing secret, with its jitter.
+RETRY_AFTER = 2
+
+#: States in which a secret has a value that requests can use.
+_USABLE = ("ok", "stale")
+
+
+@runtime_checkable
+class Container(Protocol):
+    """What adapters need of a container: an instance of a `SecretContainer` has it."""
+
+    def load(self) -> None:
+        """Fetch every secret that is not known yet."""
+        ...
+
+    async def aload(self) -> None:
+        """As `load`, from a coroutine."""
+        ...
+
+    def close(self) -> None:
+        """End the container."""
+        ...
+
+    def status(self) -> list[SecretStatus]:
+        """The state of each secret."""
+        ...
+
+
+class Answer(NamedTuple):
+    """An HTTP answer in JSON.
+
+    Attributes:
+        status: The HTTP status, 200 or 503.
+        content: What becomes the JSON object.
+    """
+
+    status: int
+    content: dict[str, object]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Besides the content's type and length: not cached; with a 503, when to try again."""
+        again = {"Retry-After": str(RETRY_AFTER)} if self.status != HTTPStatus.OK else {}
+        return {"Cache-Control": "no-store", **again}
+
+
+class Paths(NamedTuple):
+    """Where the pages are.
+
+    Attributes:
+        prefix: What comes before both, or an empty text.
+        liveness: The whole path of the liveness page.
+        readiness: The whole path of the readiness page.
+    """
+
+    prefix: str
+    liveness: str
+    readiness: str
+
+
+def paths_of(health: bool | str) -> Paths | None:
+    """Where an adapter's `health=` puts the pages.
+
+    Args:
+        health: True for `/healthz` and `/readyz`, a prefix such as `"/internal"`, or False for none.
+
+    Raises:
+        DeclarationError: If it is none of these.
+    """
+    if health is False:
+        return None
+    if health is not True and not _is_prefix(health):
+        raise DeclarationError(
+            f"health={health!r} says no place for the health pages",
+            remedy="Give True, False, or a prefix such as '/internal'.",
+        )
+    prefix = "" if health is True else health
+    return Paths(prefix, f"{prefix}/healthz", f"{prefix}/readyz")
+
+
+def refuse_taken(paths: Paths | None, used: Collection[object]) -> None:
+    """Check that an application has no pages of its own where these are to be.
+
+    Raises:
+        DeclarationError: If it has.
+    """
+    for path in () if paths is None else (paths.liveness, paths.readiness):
+        if path in used:
+            raise DeclarationError(
+                f"the application has a page at {path} already",
+                remedy="Give the health pages another place, health='/internal', or health=False.",
+            )
+
+
+def _is_prefix(health: object) -> bool:
+    return isinstance(health, str) and health.startswith("/") and not health.endswith("/")
+
+
+def liveness(container: Container) -> Answer:
+    """The content of `/healthz`: always 200, for the process serves."""
+    return Answer(HTTPStatus.OK, {"status": "alive", "secrets": _rows(container.status())})
+
+
+def readiness(container: Container) -> Answer:
+    """The content of `/readyz`: 200 if every secret was loaded and can be used, else 503."""
+    secrets = container.status()
+    ready = all(secret.state in _USABLE for secret in secrets)
+    status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return Answer(status, {"status": "ready" if ready else "not ready", "secrets": _rows(secrets)})
+
+
+def _rows(secrets: list[SecretStatus]) -> list[dict[str, object]]:
+    return [
+        {
+            "name": secret.name,
+            "kind": secret.kind,
+            "state": secret.state,
+            "version": secret.version,
+            "age_seconds": None if secret.age is None else round(secret.age, 3),
+        }
+        for secret in secrets
+    ]
+
+
+def unavailable(error: PgpConfigError) -> Answer:
+    """The answer to a caller whose request found no usable secret; the cause goes to the log only."""
+    _logger.error("Answered 503 Service Unavailable: %s", error)
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "temporarily unavailable"})
+
+
+def refuse_non_container(container: object) -> None:
+    """Check what an adapter was given, when it is given.
+
+    Raises:
+        DeclarationError: If it is not an instance of a `SecretContainer`.
+    """
+    if isinstance(container, type):
+        raise DeclarationError(
+            f"the class {container.__name__} was given in place of a container",
+            remedy=f"Give an instance: {container.__name__}(source=…).",
+        )
+    if not isinstance(container, Container):
+        raise DeclarationError(
+            f"a {type(container).__name__} was given in place of a container",
+            remedy="Give an instance of a SecretContainer.",
+        )

@@ -1,0 +1,1 @@
+"""For tests of services: a pytest plugin with a local Secret Manager."""

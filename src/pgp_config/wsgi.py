@@ -1,0 +1,174 @@
+"""One request, one scope, for any WSGI application; and the start-up load before the first request."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from contextvars import Context, copy_context
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from pgp_config.errors import PgpConfigError
+from pgp_config.forking import gate
+from pgp_config.health import refuse_non_container, unavailable
+from pgp_config.scopes import request_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from pgp_config.health import Container
+
+
+class ScopeMiddleware:
+    """Opens a new scope for each request, and closes it when the server closes the answer.
+
+    The application, each step of its iterable and its `close()` run in one copy of the server's
+    context, so that streamed bodies see the scope and the server's context sees nothing of it.
+
+    A list and a plain file in the server's `wsgi.file_wrapper` hold no more of the application's
+    code: the scope ends with the call, and the server gets them as they are, for its `sendfile`.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        context, scope = copy_context(), request_scope()
+        context.run(scope.__enter__)
+        finished = True
+        try:
+            body = context.run(self._app, environ, start_response)
+            finished = isinstance(body, list | tuple) or _is_plain_file(body, environ)
+        finally:
+            if finished:
+                _close(scope)
+        return body if finished else _Body(body, context, scope)
+
+
+def _is_plain_file(body: object, environ: WSGIEnvironment) -> bool:
+    """Whether the server knows this body as a file of the operating system."""
+    if type(body) is not environ.get("wsgi.file_wrapper"):
+        return False
+    file = getattr(body, "filelike", None)
+    return isinstance(getattr(file, "raw", file), io.FileIO)
+
+
+def _close(scope: request_scope) -> None:
+    # Outside the context it was opened in, which is thrown away: a server that closes the answer
+    # while a step of it still runs could not enter that.
+    scope.__exit__(None, None, None)
+
+
+class _Body:
+    """The application's iterable, each step of it in the request's context."""
+
+    def __init__(self, body: Iterable[bytes], context: Context, scope: request_scope) -> None:
+        self._body = body
+        self._context = context
+        self._scope = scope
+        self._steps: Iterator[bytes] | None = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._steps is None:
+            self._steps = self._context.run(iter, self._body)
+        return self._context.run(next, self._steps)
+
+    def close(self) -> None:
+        """Close the application's iterable, and the scope whatever comes of that; once."""
+        if self._closed:
+            return
+        self._closed = True
+        close = getattr(self._body, "close", None)
+        try:
+            if close is not None:
+                self._context.run(close)
+        finally:
+            _close(self._scope)
+
+    def __del__(self) -> None:
+        # asgiref's WsgiToAsgi, and a server that loses its client half-way, never call close().
+        self.close()
+
+
+class LoadMiddleware:
+    """Loads a container before the first request of each process, and refuses requests until then.
+
+    Put it around `ScopeMiddleware`: static secrets are not fetched while a scope is open. A failed
+    load answers 503 with `Retry-After` to the requests that waited for it; the next request tries
+    again. What was loaded before a fork stays, and costs the child no call.
+
+    Args:
+        app: The application.
+        container: What is loaded.
+        exempt: Paths (`PATH_INFO`) that are served without it, such as a liveness page.
+
+    Raises:
+        DeclarationError: If the container is none.
+    """
+
+    def __init__(
+        self, app: WSGIApplication, container: Container, *, exempt: Collection[str] = ()
+    ) -> None:
+        refuse_non_container(container)
+        self._app = app
+        self._container = container
+        self._exempt = frozenset(exempt)
+        self.renew_after_fork()
+        gate.register(self)
+
+    def renew_after_fork(self) -> None:
+        """Begin afresh in a child: another thread may have held the lock."""
+        self._lock = threading.Lock()
+        self._attempts = 0
+        self._loaded = False
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request, after the load."""
+        error = None
+        if not self._loaded and environ.get("PATH_INFO") not in self._exempt:
+            error = self._load()
+        if error is None:
+            return self._app(environ, start_response)
+        return _refuse(error, environ, start_response)
+
+    def _load(self) -> PgpConfigError | None:
+        """Why there is no load yet; requests that wait for a load share what comes of it."""
+        attempts = self._attempts
+        with self._lock:
+            if not self._loaded and self._attempts == attempts:
+                self._error = self._attempt()
+                self._attempts += 1
+            return self._error
+
+    def _attempt(self) -> PgpConfigError | None:
+        try:
+            # In an empty context: a test's request_scope around the client is not this request's.
+            Context().run(self._container.load)
+        except PgpConfigError as error:
+            return error
+        self._loaded = True
+        return None
+
+
+def _refuse(
+    error: PgpConfigError, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    answer = unavailable(error)
+    body = json.dumps(answer.content).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **answer.headers,
+    }
+    start_response(f"{answer.status:d} {HTTPStatus(answer.status).phrase}", list(headers.items()))
+    return [b"" if environ.get("REQUEST_METHOD") == "HEAD" else body]
