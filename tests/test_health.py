@@ -57,7 +57,9 @@ def test_a_loaded_service_is_alive_and_ready(loaded, clock):
 def test_a_service_that_was_not_loaded_is_alive_and_not_ready(secrets, source):
     status, content = readiness(secrets)
     assert (status, content["status"]) == (503, "not ready")
-    assert [(row["version"], row["age_seconds"]) for row in content["secrets"]] == [(None, None)] * 2
+    assert [(row["version"], row["age_seconds"]) for row in content["secrets"]] == [
+        (None, None)
+    ] * 2
     assert liveness(secrets).status == 200
     assert source.calls == []
 
@@ -105,8 +107,8 @@ def test_an_unusable_secrets_cause_is_logged_and_not_told(caplog):
 
 
 def test_where_the_pages_are():
-    assert paths_of(False) is None  # noqa: FBT003  what an adapter is given
-    assert paths_of(True) == ("", "/healthz", "/readyz")  # noqa: FBT003  as above
+    assert paths_of(False) is None
+    assert paths_of(True) == ("", "/healthz", "/readyz")
     assert paths_of("/internal") == ("/internal", "/internal/healthz", "/internal/readyz")
 
 
@@ -120,7 +122,7 @@ def test_a_place_that_is_taken_is_refused():
     refuse_taken(None, ["/healthz"])
     refuse_taken(paths_of("/internal"), ["/healthz", "/internal"])
     with pytest.raises(DeclarationError, match="has a page at /readyz already"):
-        refuse_taken(paths_of(True), ["/", "/readyz"])  # noqa: FBT003  as above
+        refuse_taken(paths_of(True), ["/", "/readyz"])
 
 
 def test_a_container_is_told_from_what_is_none(secrets):

@@ -97,9 +97,7 @@ def flask_app(stage):
     for name in ("twice", "atwice", "hold", "fail", "reject", "sealed"):
         app.add_url_rule(f"/{name}", name, getattr(stage, name))
     app.add_url_rule("/stream", "stream", lambda: Response(stage.stream()))
-    app.add_url_rule(
-        "/astream", "astream", lambda: Response(stream_with_context(stage.stream()))
-    )
+    app.add_url_rule("/astream", "astream", lambda: Response(stream_with_context(stage.stream())))
     pgp_config_flask.install(app, stage.secrets)
     return app
 

@@ -15,6 +15,7 @@ from threading import Barrier
 
 import google_crc32c
 import pytest
+from google.cloud.secretmanager_v1 import AccessSecretVersionResponse
 
 from pgp_config import (
     DeclarationError,
@@ -330,6 +331,24 @@ class TestGoogle(VersionedSourceContract, GuardedSourceContract):
         assert ran.stdout.split() == ["child", "canary-4711", "parent", "canary-4711"] * 5, (
             ran.stderr
         )
+
+
+# promise 16
+@needs_fork
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_makes_a_client_of_its_own():
+    class Client:
+        def __init__(self):
+            self.maker = os.getpid()
+
+        def access_secret_version(self, **_):
+            name = "projects/1/secrets/KEY/versions/1"
+            data = f"{os.getpid() - self.maker}".encode()
+            return AccessSecretVersionResponse(name=name, payload={"data": data})
+
+    source = GoogleSecretManager("local", client_factory=Client)
+    assert source.fetch("KEY").data == b"0"
+    assert fetched_in_child(source, "KEY") == b"0"
 
 
 SERVING = """

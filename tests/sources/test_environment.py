@@ -63,3 +63,12 @@ def test_it_shows_its_prefix_only():
     assert (
         repr(Environment("SPLIT2_", {"SPLIT2_KEY": "canary"})) == "Environment(prefix='SPLIT2_')"
     )
+
+
+# promise 16
+def test_a_child_does_not_wait_for_a_lock_that_its_parent_held():
+    source = Environment(environ={"KEY": "one"})
+    source.fetch("KEY")
+    source._contents._seen["KEY"].lock.acquire()
+    source._contents.renew_after_fork()
+    assert source.fetch("KEY").version == 1

@@ -685,12 +685,18 @@ def test_timeouts_are_durations_and_an_attempt_fits_in_the_whole(attempt, total)
         GoogleSecretManager("p", attempt_timeout=attempt, total_timeout=total)
 
 
-@pytest.mark.parametrize(
-    "option", [{"endpoint": "127.0.0.1:1"}, {"credentials": AnonymousCredentials()}]
-)
-def test_a_client_factory_excludes_what_it_would_ignore(option):
-    with pytest.raises(DeclarationError, match="client_factory beside"):
-        GoogleSecretManager("p", client_factory=FakeClient, **option)
+GIVEN = {
+    "endpoint": "127.0.0.1:1",
+    "credentials": AnonymousCredentials(),
+    "client_factory": FakeClient,
+}
+
+
+@pytest.mark.parametrize("left_out", GIVEN)
+def test_what_would_be_ignored_is_refused(left_out):
+    options = {name: value for name, value in GIVEN.items() if name != left_out}
+    with pytest.raises(DeclarationError, match="was given two of"):
+        GoogleSecretManager("p", **options)
 
 
 def test_it_shows_where_it_looks_and_no_credentials():

@@ -67,3 +67,11 @@ def test_text_that_is_no_unicode_is_left_for_the_decoder_to_refuse():
 
 def test_it_says_how_many_secrets_it_has():
     assert repr(Memory({"KEY": "canary"})) == "<Memory of 1 secrets>"
+
+
+# promise 16
+def test_a_child_does_not_wait_for_a_lock_that_its_parent_held():
+    memory = Memory({"KEY": "one"})
+    memory._lock.acquire()
+    memory.renew_after_fork()
+    assert memory.fetch("KEY").data == b"one"

@@ -40,7 +40,7 @@ def seed(emulator: SecretManagerEmulator, file: Path) -> int:
             for value in values:
                 emulator.add(name, value)
         except StatusError as error:
-            raise _fault(file, f"{name}: {error.message}") from None
+            raise _fault(file, f"{name}: {error.message.rstrip('.')}") from None
     return len(entries)
 
 

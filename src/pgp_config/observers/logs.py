@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import fields
+from math import inf
 from typing import TYPE_CHECKING
 
 from pgp_config.events import (
@@ -53,26 +55,45 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
 }
 
 
+#: Seconds between two lines that say of a secret that it is served stale: each scope has that event.
+STALE_PAUSE = 30.0
+
+
 class LoggingObserver:
     """Logs under the logger `pgp_config`: changes as INFO, trouble as WARNING and ERROR.
 
-    Each record carries the event's fields in `extra`, prefixed with `pgp_config_`.
+    Each record carries the event's fields in `extra`, prefixed with `pgp_config_`. A secret that is
+    served stale is logged once in 30 s.
 
     Args:
         logger: Another logger.
+        clock: Monotonic seconds; a test gives its own.
     """
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self,
+        logger: logging.Logger | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._logger = logger or logging.getLogger("pgp_config")
+        self._clock = clock
+        self._stale_told: dict[tuple[str, str], float] = {}
 
     def __call__(self, event: Event) -> None:
         """Write the line of one event; a fetch that went well has none."""
         line = _LINES.get(type(event))
-        if line is None:
+        if line is None or (isinstance(event, ServedStale) and self._told_lately(event)):
             return
         level, text = line(event)
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", text, extra=_extra(event))
+
+    def _told_lately(self, event: ServedStale) -> bool:
+        key, now = (event.container, event.secret), self._clock()
+        if now < self._stale_told.get(key, -inf) + STALE_PAUSE:
+            return True
+        self._stale_told[key] = now
+        return False
 
 
 def _extra(event: Event) -> dict[str, object]:

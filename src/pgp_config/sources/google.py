@@ -135,10 +135,10 @@ class GoogleSecretManager:
         self._credentials = credentials
         self._attempt, self._total = _checked_timeouts(attempt_timeout, total_timeout)
         self._make_client = client_factory or self._default_client
-        if client_factory is not None and (endpoint is not None or credentials is not None):
+        if sum(given is not None for given in (client_factory, endpoint, credentials)) > 1:
             raise DeclarationError(
-                "GoogleSecretManager was given a client_factory beside an endpoint or credentials",
-                remedy="Give those to the client that the factory makes.",
+                "GoogleSecretManager was given two of client_factory, endpoint and credentials",
+                remedy="Give one: a local server takes no credentials, a factory sees to both itself.",
             )
         self._lock = threading.Lock()
         self._connection: Connection | None = None

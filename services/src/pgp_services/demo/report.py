@@ -78,6 +78,8 @@ class Facts:
 def show(facts: Facts, console: Console) -> None:
     """Print the closing table."""
     table = Table(title="What happened", show_header=False, title_justify="left")
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for label, text in _rows(facts):
         table.add_row(label, text)
     console.print(table)
@@ -88,7 +90,7 @@ def _rows(facts: Facts) -> Iterable[tuple[str, str]]:
     yield "requests", f"{total:,} in {facts.seconds:.0f} s ({total / facts.seconds:.0f} a second)"
     yield "failures", f"{facts.failures:,}{_statuses(facts.outcomes)}"
     for version, count in sorted(facts.key_requests.items()):
-        yield f"ChangeNow requests with key version {version}", f"{count:,}"
+        yield f"requests with key version {version}", f"{count:,} to ChangeNow"
     yield "old key last used", f"{facts.old_key_last_use:.2f} s after it was revoked"
     yield "old key now", "refused" if facts.old_key_refused else "ACCEPTED"
     for (queue, url), count in sorted(facts.tasks.items()):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import SecretStr
 
+from pgp_config import GoogleSecretManager, SecretDisabled, StaticSecret
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
 from pgp_services.split2.container import Split2
@@ -60,7 +61,7 @@ def first_values() -> dict[str, str]:
 
 def static_names() -> set[str]:
     """The names of the pilot's static secrets."""
-    return {p.name for p in Split2.providers.values() if getattr(p, "is_dynamic", None) is False}
+    return {part.name for part in Split2.providers.values() if isinstance(part, StaticSecret)}
 
 
 class Gunicorn:
@@ -154,6 +155,17 @@ class Stage:
     def signing_key(self) -> SecretStr:
         """What the load signs its tokens with."""
         return SecretStr(self.values["SUCCESS_URL_SIGNING_KEY"])
+
+    def is_disabled(self, name: str, version: int) -> bool:
+        """Whether Secret Manager refuses a version."""
+        source = GoogleSecretManager(PROJECT, endpoint=self.manager.endpoint)
+        try:
+            source.fetch(name, version)
+        except SecretDisabled:
+            return True
+        finally:
+            source.close()
+        return False
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as started:

@@ -1,0 +1,124 @@
+"""The command, as a person at a terminal meets it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from pgp_config import GoogleSecretManager
+from pgp_config.cli import app, main
+
+
+@pytest.fixture
+def run():
+    started = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from pgp_config.cli import main; main()", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_without_arguments_it_shows_what_it_can_do():
+    shown = CliRunner().invoke(app, [])
+    assert "emulator" in shown.output
+
+
+def test_the_help_says_that_it_is_no_place_for_real_secrets():
+    shown = CliRunner().invoke(app, ["emulator", "--help"])
+    assert shown.exit_code == 0
+    assert "NO PLACE FOR REAL SECRETS" in shown.output
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_seeded_secrets_until_it_is_told_to_end(run, tmp_path, ending):
+    seeds = tmp_path / "secrets.json"
+    seeds.write_text(
+        json.dumps(
+            {"ONE": "first", "TWO": ["old", "new"], "THREE": {"value": "x", "labels": {"a": "b"}}}
+        )
+    )
+    process = run("emulator", "--seed", str(seeds), "--project", "demo")
+    first = process.stdout.readline()
+    endpoint = re.fullmatch(r"Secret Manager emulator listening on (127\.0\.0\.1:\d+)\n", first)[1]
+    assert process.stdout.readline().startswith("3 secrets in projects/demo.")
+    source = GoogleSecretManager("demo", endpoint=endpoint)
+    assert source.fetch("ONE").data == b"first"
+    assert (source.fetch("TWO").data, source.fetch("TWO").version) == (b"new", 2)
+    source.close()
+    process.send_signal(ending)
+    rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, rest, errors) == (0, "Stopping.\n", "")
+
+
+def test_it_tells_its_address_first_and_ends_when_told(monkeypatch):
+    masked = []
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda how, signals: masked.append(signals))
+    monkeypatch.setattr(signal, "sigwait", lambda signals: masked.append(signals))
+    shown = CliRunner().invoke(app, ["emulator"])
+    assert shown.exit_code == 0
+    assert shown.output.startswith("Secret Manager emulator listening on 127.0.0.1:")
+    assert masked == [{signal.SIGINT, signal.SIGTERM}] * 2
+
+
+def test_the_command_is_the_app(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pgp-config", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "emulator" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        ("{", "is not a JSON object"),
+        ('["canary-7f3a"]', "is not a JSON object"),
+        ('{"KEY": 7}', "KEY is neither a text nor a list of texts"),
+        ('{"KEY": ["canary-7f3a", 7]}', "KEY is neither a text nor a list of texts"),
+        ('{"KEY": {"valeu": "canary-7f3a"}}', "KEY has other keys than value and labels"),
+        ('{"KEY": {"value": "canary-7f3a", "labels": ["x"]}}', "the labels of KEY"),
+        ('{"KEY": {"value": "canary-7f3a", "labels": {"a": 7}}}', "the labels of KEY"),
+        ('{"a b": "canary-7f3a"}', "a b: Resource name"),
+    ],
+)
+def test_a_bad_seed_file_is_a_clear_error_without_a_value(tmp_path, content, said):
+    seeds = tmp_path / "secrets.json"
+    if content is not None:
+        seeds.write_text(content)
+    shown = CliRunner().invoke(app, ["emulator", "--seed", str(seeds)])
+    text = " ".join(shown.output.split())
+    assert shown.exit_code == 1
+    assert said in text
+    assert str(seeds) in shown.output.replace("\n", "")
+    assert "Write an object of names" in text
+    assert "canary" not in shown.output
+
+
+def test_a_port_that_is_taken_is_a_clear_error(secret_manager, run):
+    process = run("emulator", "--port", secret_manager.endpoint.rpartition(":")[2])
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Another program has the port" in errors
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pgp_config.emulator", None)
+    shown = CliRunner().invoke(app, ["emulator"])
+    assert shown.exit_code == 1
+    assert "pip install 'pgp-config[emulator]'" in shown.output
