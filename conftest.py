@@ -1,9 +1,32 @@
-"""Runs the examples of README.md and docs/ as tests."""
+"""Runs the examples of README.md and docs/ as tests, each document from its top."""
 
+import pytest
+from dependency_injector.containers import DynamicContainer
 from sybil import Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+
+def _close_containers(namespace):
+    for value in namespace.values():
+        if isinstance(value, DynamicContainer):
+            value.close()
+
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "docs/*.md", "adapters/*/README.md", "services/README.md"],
+    patterns=["README.md", "docs/*.md", "adapters/*/README.md"],
+    # Flask looks for the module of its `__name__`.
+    setup=lambda namespace: namespace.update(__name__="readme"),
+    teardown=_close_containers,
 ).pytest()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The random order stops at documents: an example builds on those above it."""
+    places = [index for index, item in enumerate(items) if isinstance(item, SybilItem)]
+    examples = [items[index] for index in places]
+    examples.sort(key=lambda item: (item.example.document.path, item.example.line))
+    for index, example in zip(places, examples, strict=True):
+        items[index] = example

@@ -590,6 +590,25 @@ def test_the_status_tells_state_version_and_age(source, clock, make):
     assert "the source is down" in {row.error for row in secrets.status()}
 
 
+# promise 9
+def test_looking_at_the_status_brings_a_failing_secret_back(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(3601)
+    with pytest.raises(SecretUnavailable):
+        one.key()
+    source.fail("CACHE_KEY", None)
+    assert [row.state for row in one.status()] == ["missing"]
+    assert source.count("CACHE_KEY") == 2
+    clock.advance(2)
+    hold = source.hold("CACHE_KEY")
+    assert [row.state for row in one.status()] == ["missing"]
+    assert hold.entered.wait(10)
+    one.status()
+    land(hold, one)
+    assert [row.state for row in one.status()] == ["ok"]
+    assert source.count("CACHE_KEY") == 3
+
+
 def test_secrets_of_another_max_age_join_a_wave_when_half_way_due(source, clock, make):
     class Mixed(SecretContainer):
         quick = DynamicSecret("CACHE_QUICK", str, freshness=Freshness(2))

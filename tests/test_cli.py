@@ -68,7 +68,7 @@ def test_it_serves_seeded_secrets_until_it_is_told_to_end(run, tmp_path, ending)
 def test_it_tells_its_address_first_and_ends_when_told(monkeypatch):
     masked = []
     monkeypatch.setattr(signal, "pthread_sigmask", lambda how, signals: masked.append(signals))
-    monkeypatch.setattr(signal, "sigwait", lambda signals: masked.append(signals))
+    monkeypatch.setattr(signal, "sigwait", masked.append)
     shown = CliRunner().invoke(app, ["emulator"])
     assert shown.exit_code == 0
     assert shown.output.startswith("Secret Manager emulator listening on 127.0.0.1:")

@@ -84,7 +84,9 @@ class LifespanMiddleware:
             await self._load(send)
             await self._live(scope, _Lifespan(startup, receive, send, self._close))
         finally:
-            await self._close()
+            # In this thread: a loop that is being stopped cancels what it has not begun in another.
+            if self._closes:
+                self._container.close()
 
     async def _load(self, send: Send) -> None:
         # In an empty context: a test's request_scope around the client is not the application's.

@@ -397,6 +397,17 @@ class Cache:
 
     # -- flights -----------------------------------------------------------------------------
 
+    def connect(self) -> None:
+        """Let a source that can do so connect, outside of any fetch's budget.
+
+        Raises:
+            PgpConfigError: What the source reports.
+        """
+        connect = getattr(self._source, "connect", None)
+        if connect is not None:
+            with gate.call():
+                connect()
+
     def depart(self, specs: Iterable[Spec[Any]]) -> dict[Spec[Any], Flight]:
         """Start, or join, one wave that fetches all these secrets; for start-up."""
         wave = _Wave(self.clock())
@@ -569,11 +580,24 @@ class Cache:
     # -- the process -------------------------------------------------------------------------
 
     def status(self) -> list[SecretStatus]:
-        """The state of every secret, by name."""
+        """The state of every secret, by name.
+
+        A failing secret whose pause is over is asked for in the background: an instance that is not
+        ready gets no requests, and nothing else would ever read it again.
+        """
         now = self.clock()
         with self._lock:
+            for entry in self._entries.values():
+                self._retry_if_due(entry)
             rows = [self._status_of(entry, now) for entry in self._entries.values()]
         return sorted(rows, key=lambda row: row.name)
+
+    def _retry_if_due(self, entry: _Entry) -> None:
+        if entry.failures == 0 or entry.flight is not None:
+            return
+        if not self.closed and not self._is_paused(entry):
+            with contextlib.suppress(SecretUnavailable):
+                self._take_off(entry)
 
     def _status_of(self, entry: _Entry, now: float) -> SecretStatus:
         known, error = entry.known, entry.error

@@ -74,7 +74,7 @@ class Decoder(Generic[T]):
             self._adapter: TypeAdapter[T] = TypeAdapter(declared)
         except PydanticUserError as fault:
             raise DeclarationError(
-                f"pydantic does not know the type {declared!r}",
+                f"pydantic does not know the type {declared!r} ({fault.code})",
                 remedy="Declare a type that pydantic validates: HttpUrl, Decimal, a model …",
             ) from fault
         self._json = _reads_json(self._adapter.core_schema)

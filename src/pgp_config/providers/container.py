@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
@@ -82,7 +83,10 @@ class _Operations:
             StaticSecretInScope: If static secrets are missing and a scope is open.
         """
         faults = []
-        cache, flights, patience = self._depart()
+        missing = self._missing()
+        if missing:
+            self._refuse_to_start(self._faults_of_connecting())
+        cache, flights, patience = self._depart(missing)
         for spec, flight in flights.items():
             try:
                 cache.wait(spec, flight, patience)
@@ -93,7 +97,10 @@ class _Operations:
     async def aload(self) -> None:
         """As `load`, from a coroutine."""
         faults = []
-        cache, flights, patience = self._depart()
+        missing = self._missing()
+        if missing:
+            self._refuse_to_start(await asyncio.to_thread(self._faults_of_connecting))
+        cache, flights, patience = self._depart(missing)
         for spec, flight in flights.items():
             try:
                 await cache.wait_async(spec, flight, patience)
@@ -101,7 +108,14 @@ class _Operations:
                 faults.append(fault)
         self._refuse_to_start(faults)
 
-    def _depart(self) -> tuple[Cache, dict[Spec[Any], Flight], float]:
+    def _faults_of_connecting(self) -> list[PgpConfigError]:
+        try:
+            self._required_cache().connect()
+        except PgpConfigError as fault:
+            return [fault]
+        return []
+
+    def _missing(self) -> list[Spec[Any]]:
         cache = self._required_cache()
         missing = [s for s in cache.specs() if cache.current(s) is None]
         static = [spec for spec in missing if not spec.dynamic]
@@ -112,14 +126,19 @@ class _Operations:
                 secret=static[0].name,
                 container=cache.container,
             )
+        return missing
+
+    def _depart(self, missing: list[Spec[Any]]) -> tuple[Cache, dict[Spec[Any], Flight], float]:
+        cache = self._required_cache()
         # One more than the calls in a row: the source's own error says more than a time-out here.
         rounds = 2 + len(missing) // MAX_CALLS
         return cache, cache.depart(missing), cache.budget * rounds
 
     def _refuse_to_start(self, faults: list[PgpConfigError]) -> None:
         if faults:
+            secrets = len(self._required_cache().specs())
             raise StartupError(
-                f"{len(faults)} of {len(self._required_cache().specs())} secrets cannot be used",
+                f"{len(faults)} faults among {secrets} secrets",
                 remedy="The service must not start before each of these is mended:",
                 container=self.parent_name,
                 faults=sorted(faults, key=str),

@@ -29,6 +29,9 @@ _EVALUATING = (
     providers.MethodCaller,
 )
 
+#: Providers that only lead to others: what they hold is not called when they are.
+_HOLDING = (providers.Container, providers.Delegate, providers.DependenciesContainer)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -82,7 +85,7 @@ def _captures(roots: dict[str, providers.Provider[Any]]) -> Iterator[Declaration
         taker = names.get(id(provider), type(provider).__name__)
         if isinstance(provider, providers.Dependency):
             yield from _capture_by_default(provider, taker)
-        elif not isinstance(provider, _EVALUATING):
+        elif not isinstance(provider, (*_EVALUATING, *_HOLDING)):
             yield from _capture_by_argument(provider, taker)
 
 
@@ -105,7 +108,8 @@ def _capture_by_argument(
         for secret in _values_read_by(argument):
             yield DeclarationError(
                 f"is read when {taker!r} is built, which would keep the value over a rotation",
-                remedy="Give it the secret itself: it arrives as a provider, to be called at use.",
+                remedy="Give it the secret itself, or `.provider` of a dependency on it: what arrives "
+                "is then a provider, to be called at each use.",
                 secret=secret.name,
             )
 
@@ -114,6 +118,11 @@ def _values_read_by(argument: providers.Provider[Any]) -> Iterator[SecretProvide
     if isinstance(argument, providers.Selector):
         chosen = argument.providers.values()
         yield from (part for part in chosen if isinstance(part, SecretProvider))
+    if isinstance(argument, providers.Dependency):
+        # An attribute of a DependenciesContainer is one: it calls what stands in for it.
+        standing_in = argument.last_overriding
+        if isinstance(standing_in, SecretProvider):
+            yield standing_in
     root: object = argument
     while isinstance(root, _EVALUATING):
         root = root.provides

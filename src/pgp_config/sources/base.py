@@ -13,8 +13,9 @@ class Source(Protocol):
     """Where secrets are stored.
 
     `fetch` is called from several threads at once, blocks, and bounds its own time. A source that
-    holds a connection may also have `close()`; a `fetch` after it connects anew. Nothing that it
-    holds may cross a fork: connect on first use in each process.
+    holds a connection may also have `close()`; a `fetch` after it connects anew. One whose first
+    fetch takes longer may have `connect()`, which start-up calls first. Nothing that it holds may cross
+    a fork: connect on first use in each process.
     """
 
     def fetch(self, name: str, version: int | str = "latest") -> Payload:

@@ -174,6 +174,17 @@ class GoogleSecretManager:
             raise outcome.located(secret=name)
         return outcome
 
+    def connect(self) -> None:
+        """Make this process's client now, outside of any fetch's budget: `load()` does so.
+
+        Raises:
+            SecretForbidden: If there are no valid credentials.
+            DeclarationError: As `fetch`.
+        """
+        client = self._client()
+        if isinstance(client, PgpConfigError):
+            raise client
+
     def close(self) -> None:
         """End the client's connection; a fetch after it connects anew."""
         with self._lock:

@@ -1,0 +1,97 @@
+"""Events reach their observers, and the log has one line a change."""
+
+import logging
+
+import pytest
+
+from pgp_config import DynamicSecret, LoggingObserver, SecretContainer, SecretUnavailable
+from pgp_config.events import (
+    Fetched,
+    FetchFailed,
+    Loaded,
+    Reloaded,
+    ServedStale,
+    VersionRejected,
+    notify,
+)
+
+ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Split2")
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "line"),
+    [
+        (Loaded("Split2", "KEY", 7), "INFO", "Loaded KEY version 7"),
+        (Reloaded("Split2", "KEY", 7, 8), "INFO", "Hot-reloaded KEY version 7 -> 8"),
+        (
+            FetchFailed("Split2", "KEY", ERROR, 2.0),
+            "WARNING",
+            "Could not fetch KEY in Split2: is down. Wait. Asked again in 2.0 s at the earliest.",
+        ),
+        (
+            ServedStale("Split2", "KEY", 7, 61.4),
+            "WARNING",
+            "Served stale KEY version 7, confirmed 61 s ago",
+        ),
+        (
+            VersionRejected("Split2", "KEY", 8, ERROR),
+            "ERROR",
+            "Rejected a version: KEY in Split2: is down. Wait.",
+        ),
+    ],
+)
+def test_the_log_has_a_line_for_what_a_person_should_see(caplog, event, level, line):
+    with caplog.at_level(logging.INFO, "pgp_config"):
+        LoggingObserver()(event)
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == (level, line)
+    assert record.pgp_config_event == type(event).__name__
+    assert record.pgp_config_secret == "KEY"
+
+
+def test_a_fetch_that_went_well_and_a_level_that_is_off_have_no_line(caplog):
+    with caplog.at_level(logging.DEBUG, "pgp_config"):
+        LoggingObserver()(Fetched("Split2", "KEY", 7, 0.1))
+    with caplog.at_level(logging.ERROR, "pgp_config"):
+        LoggingObserver()(Loaded("Split2", "KEY", 7))
+    assert caplog.records == []
+
+
+def test_a_stale_secret_is_logged_once_in_a_while_and_each_for_itself(caplog, clock):
+    observer = LoggingObserver(clock=clock)
+    with caplog.at_level(logging.WARNING, "pgp_config"):
+        for _ in range(100):
+            observer(ServedStale("Split2", "KEY", 7, 10.0))
+            observer(ServedStale("Split2", "OTHER", 7, 10.0))
+        clock.advance(30)
+        observer(ServedStale("Split2", "KEY", 7, 40.0))
+    assert [record.pgp_config_secret for record in caplog.records] == ["KEY", "OTHER", "KEY"]
+
+
+def test_a_container_logs_by_default(caplog, source, clock):
+    class Split2(SecretContainer):
+        key = DynamicSecret("LOGGED_KEY")
+
+    source.add("LOGGED_KEY", "v1")
+    with caplog.at_level(logging.INFO, "pgp_config"):
+        secrets = Split2(source=source, clock=clock)
+        secrets.load()
+        source.add("LOGGED_KEY", "v2")
+        clock.advance(6)
+        secrets.key()
+        secrets.close()
+    assert caplog.messages == [
+        "Loaded LOGGED_KEY version 1",
+        "Hot-reloaded LOGGED_KEY version 1 -> 2",
+    ]
+
+
+def test_an_observer_that_fails_disturbs_nobody(caplog):
+    seen = []
+
+    def broken(event):
+        raise RuntimeError
+
+    notify([broken, seen.append], Loaded("Split2", "KEY", 7))
+    assert seen == [Loaded("Split2", "KEY", 7)]
+    assert "An observer failed on Loaded" in caplog.text
