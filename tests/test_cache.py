@@ -672,6 +672,31 @@ def test_nobody_waits_for_a_flight_that_is_overdue_already(one, source, clock, e
     assert [row.state for row in one.status()] == ["ok"]
 
 
+# promise 6
+def test_a_refresh_that_failed_in_the_background_is_not_repeated_by_each_read(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(4.1)
+    for _ in range(5):
+        assert one.key() == "v1"
+        wait_for_landing(one)
+    assert source.count("CACHE_KEY") == 2
+
+
+# promise 9
+def test_many_who_give_up_on_one_flight_are_one_failure(source, make, events):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One)
+    hold = source.hold("CACHE_KEY")
+    cache, spec = secrets._cache, secrets.key._spec
+    flight = cache.admit(spec, Need())
+    for _ in range(3):
+        with pytest.raises(SourceTimeout):
+            cache.wait(spec, flight, 0)
+    assert len(events.of(FetchFailed)) == 1
+    hold.release()
+    assert cache.wait(spec, flight).value == "v1"
+
+
 # promise 9
 def test_nobody_waits_for_a_retry_that_is_under_way(one, source, clock):
     source.fail("CACHE_KEY", DOWN)

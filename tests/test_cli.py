@@ -75,6 +75,16 @@ def test_it_tells_its_address_first_and_ends_when_told(monkeypatch):
     assert masked == [{signal.SIGINT, signal.SIGTERM}] * 2
 
 
+def test_seeds_are_counted(monkeypatch, tmp_path):
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda how, signals: None)
+    monkeypatch.setattr(signal, "sigwait", lambda signals: None)
+    seeds = tmp_path / "secrets.json"
+    seeds.write_text('{"ONE": ["canary-7f3a", "canary-7f3b"], "TWO": {"value": "x"}}')
+    shown = CliRunner().invoke(app, ["emulator", "--seed", str(seeds)])
+    assert "2 secrets in projects/local." in shown.output
+    assert "canary" not in shown.output
+
+
 def test_the_command_is_the_app(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pgp-config", "--help"])
     with pytest.raises(SystemExit) as ended:

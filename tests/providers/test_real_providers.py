@@ -152,6 +152,7 @@ def test_a_copy_of_a_provider_keeps_its_override(secrets):
         assert twin() == "test"
     assert copy.deepcopy(secrets.key)() == "v1"
     assert secrets.key.__deepcopy__(None)() == "v1"
+    assert secrets.key.__deepcopy__({id(secrets.key): secrets.limit}) is secrets.limit
 
 
 def test_a_container_class_can_take_a_copy_of_another(source, make):

@@ -702,3 +702,25 @@ def test_what_would_be_ignored_is_refused(left_out):
 def test_it_shows_where_it_looks_and_no_credentials():
     source = GoogleSecretManager("p", credentials=AnonymousCredentials())
     assert repr(source) == "GoogleSecretManager('p')"
+
+
+def test_connecting_makes_the_client_before_any_fetch():
+    made = []
+
+    def factory():
+        made.append(1)
+        return object()
+
+    source = GoogleSecretManager("pgp-live", client_factory=factory)
+    source.connect()
+    source.connect()
+    assert made == [1]
+
+
+def test_connecting_without_credentials_says_so():
+    def factory():
+        raise auth.DefaultCredentialsError("none were found")
+
+    source = GoogleSecretManager("pgp-live", client_factory=factory)
+    with pytest.raises(SecretForbidden, match="gcloud auth application-default login"):
+        source.connect()

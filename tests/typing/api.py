@@ -1,0 +1,84 @@
+"""What a type checker makes of the public names; checked by `scripts/check`, never run."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, assert_type
+
+from dependency_injector import providers
+from pydantic import BaseModel, Field, HttpUrl, SecretStr
+
+from pgp_config import (
+    EVERY_REQUEST,
+    DynamicSecret,
+    Environment,
+    Freshness,
+    Memory,
+    ReloadPolicy,
+    SecretContainer,
+    StaticSecret,
+    request_scope,
+    source_from_url,
+)
+
+if TYPE_CHECKING:
+    from pgp_config.events import Event
+
+
+class Login(BaseModel):
+    """A JSON secret."""
+
+    user: str
+    password: SecretStr
+
+
+class Client:
+    """Takes the provider."""
+
+    def __init__(self, api_key: DynamicSecret[SecretStr]) -> None:
+        self.api_key = api_key
+
+
+class Service(SecretContainer):
+    """A container."""
+
+    reload_policy = ReloadPolicy(exceptions={"X_SIGNING_KEY_SECONDARY": "verifies only"})
+    key = DynamicSecret("KEY")
+    url = DynamicSecret("URL", HttpUrl, freshness=EVERY_REQUEST)
+    fee = DynamicSecret("FEE", Annotated[Decimal, Field(ge=0)])
+    login = StaticSecret("LOGIN", Login)
+    fixed = StaticSecret("FIXED")
+    client = providers.Singleton(Client, api_key=key)
+
+
+def observe(event: Event) -> None:
+    """Is an observer."""
+
+
+def reads() -> None:
+    """Each read has its declared type."""
+    secrets = Service(
+        source=Memory({"KEY": "k"}), freshness=Freshness(max_age=1.5), observers=[observe]
+    )
+    assert_type(secrets, Service)
+    assert_type(secrets.key(), SecretStr)
+    assert_type(secrets.url(), HttpUrl)
+    assert_type(secrets.fee(), Decimal)
+    assert_type(secrets.login(), Login)
+    assert_type(secrets.fixed(), SecretStr)
+    assert_type(secrets.client(), Client)
+    assert_type(secrets.key.refresh(), bool)
+    with request_scope(values={"KEY": "test"}), secrets.key.override("test"):
+        secrets.load()
+    secrets.close()
+
+
+async def reads_later() -> None:
+    """The same from a coroutine."""
+    secrets = Service(source=source_from_url("env:"))
+    await secrets.aload()
+    async with request_scope():
+        assert_type(await secrets.key.async_(), SecretStr)
+        assert_type(await secrets.fee.async_(), Decimal)
+        assert_type(await secrets.key.arefresh(), bool)
+    Service(source=Environment("PREFIX_"))
