@@ -144,6 +144,19 @@ def test_every_request_sees_a_rotation_at_once(source, make):
             assert secrets.key() == f"v{number}"
 
 
+# promise 5
+def test_a_strict_secret_is_fetched_once_a_scope_and_not_in_the_background_besides(source, make):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    cache, spec = secrets._cache, secrets.key._spec
+    scope = Scope()
+    known = cache.wait(spec, scope.begin(cache, spec))
+    # As a second thread of the scope does that comes when the first one's fetch has landed.
+    assert scope.begin(cache, spec) is known
+    assert cache._entries[spec].flight is None
+    assert source.count("CACHE_KEY") == 1
+
+
 # promise 4 and 5
 def test_a_strict_reader_does_not_join_a_fetch_that_began_before_its_scope(source, make):
     source.add("CACHE_KEY", "v1")

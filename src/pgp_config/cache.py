@@ -513,13 +513,11 @@ class Cache:
         return self._confirmed(entry, Known(value, payload.version, 0, 0, 0), flight)
 
     def _confirmed(self, entry: _Entry, known: Known[Any], flight: Flight) -> Known[Any]:
+        max_age = entry.freshness.age_limit
+        # What each scope asks for anew is never refreshed in the background: no scope would take it.
         share = SOFT_AGE + SOFT_JITTER * self._chance()
-        return replace(
-            known,
-            asked_at=flight.asked_at,
-            tick=flight.tick,
-            soft_at=flight.asked_at + share * entry.freshness.age_limit,
-        )
+        soft_at = flight.asked_at + share * max_age if max_age > 0 else inf
+        return replace(known, asked_at=flight.asked_at, tick=flight.tick, soft_at=soft_at)
 
     def _quarantine(self, entry: _Entry, version: int, error: RejectedVersion) -> None:
         if version not in entry.quarantined:
