@@ -106,7 +106,10 @@ def assert_all_named(error):
         "FAULTY_MATERIAL": RejectedVersion,
         "FAULTY_BROKEN": SecretUnavailable,
     }
-    assert "Faulty: 8 faults among 9 secrets" in str(error)
+    assert (
+        "Faulty: the service cannot start; faults among its 9 secrets: 8. Mend each of these:"
+        in str(error)
+    )
     for name in kinds:
         assert name in str(error)
     assert "canary" not in str(error)

@@ -138,8 +138,8 @@ class _Operations:
         if faults:
             secrets = len(self._required_cache().specs())
             raise StartupError(
-                f"{len(faults)} faults among {secrets} secrets",
-                remedy="The service must not start before each of these is mended:",
+                f"the service cannot start; faults among its {secrets} secrets: {len(faults)}",
+                remedy="Mend each of these:",
                 container=self.parent_name,
                 faults=sorted(faults, key=str),
             )
