@@ -51,7 +51,11 @@ def manager(values):
         yield manager
 
 
-@pytest.fixture(params=[GUNICORN, UVICORN], ids=["gunicorn", "uvicorn"])
+def loads_of_the_static_key(manager):
+    return manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY")
+
+
+@pytest.fixture(params=[(GUNICORN, 2), (UVICORN, 1)], ids=["gunicorn", "uvicorn"])
 def ask(request, manager, changenow_server, tasks_server, tmp_path):
     environ = {
         "PGP_CONFIG_SOURCE": f"gsm://pgp-test?endpoint={manager.endpoint}",
@@ -61,7 +65,8 @@ def ask(request, manager, changenow_server, tasks_server, tmp_path):
         "CLOUD_TASKS_ENDPOINT": tasks_server.endpoint,
     }
     log = tmp_path / "log"
-    with served(request.param, environ, log) as port:
+    command, workers = request.param
+    with served(command, environ, log) as port:
 
         def ask(method, path, body=None):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -73,6 +78,10 @@ def ask(request, manager, changenow_server, tasks_server, tmp_path):
 
         try:
             assert ask("GET", "/readyz") == 200
+            # The first worker answers before the last one has loaded.
+            deadline = time.monotonic() + 60
+            while loads_of_the_static_key(manager) < workers and time.monotonic() < deadline:
+                ask("GET", "/healthz")
         except TimeoutError:
             pytest.fail(log.read_text())
         ask.log = log
@@ -90,7 +99,7 @@ def test_a_rotation_is_used_by_the_requests_after_max_age(
         return ask("POST", "/", body_with(user_id=asked))
 
     assert [estimate() for _ in range(4)] == [200] * 4
-    static_calls = manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY")
+    static_calls = loads_of_the_static_key(manager)
     assert static_calls > 0  # at start-up, once a worker
 
     newer = new_key()
@@ -105,7 +114,7 @@ def test_a_rotation_is_used_by_the_requests_after_max_age(
     accepted = [seen for seen in changenow_server.seen if seen.version == 1 and seen.status == 200]
     assert all(seen.at <= rotated for seen in accepted)
     assert len(tasks_server.tasks) == asked
-    assert manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY") == static_calls
+    assert loads_of_the_static_key(manager) == static_calls
     shown = ask.log.read_text()
     for secret in (key, newer, values["SUCCESS_URL_SIGNING_KEY"], "WALLETCANARY"):
         assert secret not in shown
