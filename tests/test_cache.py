@@ -378,6 +378,17 @@ def test_without_a_last_good_value_the_error_is_the_sources_and_is_not_asked_for
     assert source.count("CACHE_KEY") == 1
 
 
+async def test_an_error_comes_alone_without_what_was_tried_before_it(source, make):
+    source.fail("CACHE_KEY", SecretForbidden("may not be read"))
+    secrets = make(One)
+    with pytest.raises(SecretForbidden) as caught:
+        await secrets.key.async_()
+    assert caught.value.__context__ is None
+    with request_scope(), pytest.raises(SecretForbidden) as caught:
+        secrets.key()
+    assert caught.value.__context__ is None
+
+
 def test_whatever_a_source_raises_becomes_an_error_of_ours_without_its_text(source, make):
     source.fail("CACHE_KEY", KeyError("canary-7f3a"))
     secrets = make(One)

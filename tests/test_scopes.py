@@ -385,6 +385,17 @@ def test_a_scope_can_end_in_another_context_than_it_began_in(pair):
     assert context.run(open_scope) is None
 
 
+def test_a_scope_object_is_used_once_and_says_so(pair):
+    scope = request_scope()
+    with scope:
+        with pytest.raises(DeclarationError, match="Make a new one for each scope"):
+            scope.__enter__()
+        assert pair.key() == "k1"
+    with pytest.raises(DeclarationError, match="a second time"), scope:
+        pass
+    request_scope().__exit__(None, None, None)
+
+
 def test_two_containers_in_one_scope_share_nothing(source, make):
     source.add("SCOPE_KEY", "k1")
     one, other = make(Pair), make(Pair)

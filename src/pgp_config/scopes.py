@@ -161,7 +161,10 @@ class request_scope:  # noqa: N801  used as `with request_scope():`, like the co
 
     __slots__ = ("_given", "_scope", "_token")
 
+    _scope: Scope | None
+
     def __init__(self, values: Mapping[str, object] | None = None) -> None:
+        self._scope = None
         self._given = dict(values) if values else None
         if self._given:
             _refuse_unknown(self._given)
@@ -170,6 +173,11 @@ class request_scope:  # noqa: N801  used as `with request_scope():`, like the co
         return "<request_scope>"
 
     def __enter__(self) -> Self:
+        if self._scope is not None:
+            raise DeclarationError(
+                "one request_scope() object is entered a second time",
+                remedy="Make a new one for each scope: with request_scope(): …",
+            )
         outer = _current.get(None)
         given = _NOTHING_GIVEN if outer is None else outer.given
         if self._given is not None:
@@ -184,8 +192,9 @@ class request_scope:  # noqa: N801  used as `with request_scope():`, like the co
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._scope.close()
-        _reset(self._token)
+        if self._scope is not None:
+            self._scope.close()
+            _reset(self._token)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

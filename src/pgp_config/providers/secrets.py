@@ -125,14 +125,16 @@ class SecretProvider(providers.Provider[T]):
         try:
             return current_scope()[self._key]  # type: ignore[no-any-return]  # a cast costs 30 ns
         except LookupError:
-            return self._read()
+            pass  # not read from here: what that raises would drag this along as its context
+        return self._read()
 
     async def async_(self) -> T:
         """As calling it, from a coroutine: waits without blocking the event loop."""
         try:
             return current_scope()[self._key]  # type: ignore[no-any-return]  # as above
         except LookupError:
-            return await self._read_async()
+            pass  # as above
+        return await self._read_async()
 
     def _read(self) -> T:
         step = self._begin(open_scope())
