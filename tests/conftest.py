@@ -103,6 +103,8 @@ class FakeSource:
             raise SecretNotFound("does not exist", remedy="Create it.", secret=name)
         if version == "latest":
             version = self._lagging.get(name, max(versions))
+        if version not in versions:
+            raise SecretNotFound("has no such version", remedy="Add it.", secret=name)
         return versions[version]
 
     def close(self):

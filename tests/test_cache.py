@@ -7,6 +7,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import google_crc32c
 import pytest
 from pydantic import SecretStr
 
@@ -29,6 +30,7 @@ from pgp_config.cache import Cache, Flight, Known, Need, Spec
 from pgp_config.events import (
     Fetched,
     FetchFailed,
+    LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
@@ -258,6 +260,86 @@ def test_a_rollback_that_cannot_be_confirmed_leaves_the_last_good(one, source, c
     assert events.of(ServedStale)
 
 
+DISABLED = SecretDisabled("is disabled", remedy="Enable it.")
+
+
+def disable(source, version):
+    """As Secret Manager: `latest` is the newest version in any state."""
+    source.fail("CACHE_KEY", DISABLED, version)
+    source.fail("CACHE_KEY", DISABLED, "latest")
+
+
+# promise 7
+def test_a_disabled_latest_falls_back_to_the_known_version_and_says_so(one, source, clock, events):
+    disable(source, source.add("CACHE_KEY", "v2"))
+    clock.advance(6)
+    assert one.key() == "v1"
+    assert [event.version for event in events.of(LatestDisabled)] == [1]
+    assert not events.of(ServedStale)
+    assert one.status()[0].state == "ok"
+    clock.advance(3600)
+    assert one.key() == "v1"
+    source.fail("CACHE_KEY", None, "latest")
+    source.add("CACHE_KEY", "v3")
+    clock.advance(6)
+    assert one.key() == "v3"
+
+
+# promise 7
+def test_a_served_version_that_is_disabled_gives_way_to_the_one_before(one, source, clock, events):
+    newest = source.add("CACHE_KEY", "v2")
+    clock.advance(6)
+    assert one.key() == "v2"
+    disable(source, newest)
+    clock.advance(6)
+    assert one.key() == "v1"
+    assert (events[-1].old_version, events[-1].version) == (2, 1)
+
+
+# promise 7
+def test_a_process_that_slept_takes_the_newest_enabled_version(one, source, clock):
+    """Frozen while version 2 came, and version 3 came and was disabled."""
+    source.add("CACHE_KEY", "v2")
+    disable(source, source.add("CACHE_KEY", "v3"))
+    clock.advance(600)
+    assert one.key() == "v2"
+
+
+# promises 7 and 10
+def test_a_bad_version_is_no_way_out_of_a_disabled_latest(source, make, clock, events):
+    class Typed(SecretContainer):
+        limit = DynamicSecret("CACHE_KEY", int)
+
+    source.add("CACHE_KEY", "1")
+    secrets = make(Typed)
+    secrets.load()
+    bad = source.add("CACHE_KEY", "two")
+    disable(source, source.add("CACHE_KEY", "3"))
+    for _ in range(2):
+        clock.advance(6)
+        assert secrets.limit() == 1
+    assert len(events.of(VersionRejected)) == 1
+    assert source.calls.count(("CACHE_KEY", bad)) == 1
+
+
+# promises 7 and 9
+def test_where_no_version_is_enabled_the_last_good_is_served_as_stale(one, source, clock, events):
+    source.fail("CACHE_KEY", DISABLED)
+    clock.advance(6)
+    assert one.key() == "v1"
+    assert events.of(ServedStale)
+    clock.advance(3600)
+    with pytest.raises(SecretUnavailable, match="is disabled"):
+        one.key()
+
+
+# promise 7
+def test_without_a_known_version_a_disabled_latest_is_an_error(source, make):
+    disable(source, source.add("CACHE_KEY", "v1"))
+    with pytest.raises(SecretDisabled, match="CACHE_KEY in One: is disabled"):
+        make(One).key()
+
+
 # promise 8
 def test_a_reader_waits_no_longer_than_the_budget(source, make):
     source.add("CACHE_KEY", "v1")
@@ -403,7 +485,6 @@ def test_whatever_a_source_raises_becomes_an_error_of_ours_without_its_text(sour
     ("payload", "reason"),
     [
         (Payload(b"\xff\xfe", 2), "is not UTF-8"),
-        (Payload(b"12", 2, crc32c=1), "crc32c"),
         (Payload(b"twelve", 2), "not a valid int"),
         (Payload(b"\n", 2), "is empty"),
         (Payload(b"-----BEGIN EC PRIVATE KEY-----", 2), "private-key material"),
@@ -432,6 +513,27 @@ def test_a_bad_version_is_quarantined_and_the_last_good_stays(
 
 
 # promise 10
+# promise 10
+def test_a_version_that_was_damaged_on_its_way_is_taken_once_it_arrives_whole(
+    source, clock, make, events
+):
+    class Typed(SecretContainer):
+        limit = DynamicSecret("CACHE_LIMIT", int)
+
+    source.add("CACHE_LIMIT", "11")
+    secrets = make(Typed)
+    secrets.load()
+    source.put("CACHE_LIMIT", Payload(b"12", 2, crc32c=1))
+    for _ in range(2):
+        clock.advance(6)
+        assert secrets.limit() == 11
+    told = [(event.version, "crc32c" in str(event.error)) for event in events.of(VersionRejected)]
+    assert told == [(2, True)] * 2
+    source.put("CACHE_LIMIT", Payload(b"12", 2, crc32c=google_crc32c.value(b"12")))
+    clock.advance(6)
+    assert secrets.limit() == 12
+
+
 def test_a_bad_first_version_is_an_error_until_a_good_one_comes(source, clock, make, events):
     source.add("CACHE_LIMIT", "eleven")
 
@@ -755,6 +857,68 @@ def test_a_slow_secret_does_not_keep_the_others_of_its_wave_from_refreshing(sour
     hold.release()
     wait_for(secrets.other)
     assert secrets.key() == "v5"
+
+
+# promises 6 and 9
+def test_a_flight_that_was_given_up_does_not_hold_back_its_wave(source, clock, make):
+    source.add("CACHE_KEY", "v1")
+    source.add("CACHE_OTHER", "v1")
+    secrets = make(Two)
+    secrets.load()
+    secrets.key(), secrets.other()
+    source.add("CACHE_KEY", "v2")
+    source.add("CACHE_OTHER", "v2")
+    hold = source.hold("CACHE_OTHER")
+    clock.advance(6)
+    secrets._cache.budget = 0
+    assert secrets.other() == "v1"
+    wait_for(secrets.key)
+    generation = secrets._cache.generation
+    assert generation[secrets.key._spec].version == 2
+    assert generation[secrets.other._spec].version == 1
+    hold.release()
+    wait_for(secrets.other)
+    assert secrets.other() == "v2"
+    assert secrets._cache.generation[secrets.other._spec].version == 2
+
+
+# promise 9
+def test_a_flight_that_was_given_up_and_fails_is_one_failure(one, source, clock, events):
+    hold = source.hold("CACHE_KEY")
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    one._cache.budget = 0
+    assert one.key() == "v1"
+    land(hold, one)
+    assert len(events.of(FetchFailed)) == 1
+
+
+# promises 4 and 9: Cloud Run freezes the process between two requests
+def test_a_failure_from_before_the_process_slept_keeps_nobody_from_the_newest(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    assert one.key() == "v1"
+    source.fail("CACHE_KEY", None)
+    source.add("CACHE_KEY", "v2")
+    clock.advance(600)
+    assert one.key() == "v2"
+
+
+# promise 4: as above, with a fetch in flight when it fell asleep
+def test_a_fetch_from_before_the_process_slept_serves_nobody_after_it(one, source, clock):
+    hold = source.hold("CACHE_KEY")
+    clock.advance(4.1)
+    assert one.key() == "v1"
+    assert hold.entered.wait(10)
+    source.add("CACHE_KEY", "v2")
+    clock.advance(600)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(in_own_context, one.key)
+        while one._cache._entries[one.key._spec].queued is None:
+            pass
+        hold.release()
+        assert late.result(10) == "v2"
+    assert source.count("CACHE_KEY") == 3
 
 
 def wait_for(secret):

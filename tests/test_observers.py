@@ -8,6 +8,7 @@ from pgp_config import DynamicSecret, LoggingObserver, SecretContainer, SecretUn
 from pgp_config.events import (
     Fetched,
     FetchFailed,
+    LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
@@ -32,6 +33,11 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
             ServedStale("Split2", "KEY", 7, 61.4),
             "WARNING",
             "Served stale KEY version 7, confirmed 61 s ago",
+        ),
+        (
+            LatestDisabled("Split2", "KEY", 7),
+            "WARNING",
+            "The newest version of KEY is disabled: version 7 is served",
         ),
         (
             VersionRejected("Split2", "KEY", 8, ERROR),

@@ -126,6 +126,31 @@ def test_a_scope_that_meets_a_rotation_asks_for_the_other_half(source, clock, ma
         assert secrets.user() == "u2"
 
 
+# promises 1 and 7
+def test_what_a_refresh_has_shown_no_later_scope_falls_behind(pair, source):
+    """The other half of the wave is still in flight: the generation does not show the rotation yet."""
+    with request_scope():
+        pair.user(), pair.key()
+    rotate(source, 2)
+    hold = source.hold("SCOPE_USER")
+    assert pair.key.refresh() is True
+    flight = pair._cache._entries[pair.user._spec].flight
+    with request_scope():
+        assert pair.key() == "k2"
+    with request_scope(), ThreadPoolExecutor(1) as pool:
+        user = pool.submit(contextvars.copy_context().run, pair.user)
+        assert hold.entered.wait(10)
+        hold.release()
+        assert user.result(10) == "u2"
+        assert pair.key() == "k2"
+    flight.outcome.result(10)
+    assert pair._cache.after == 0
+    before = len(source.calls)
+    with request_scope():
+        assert (pair.user(), pair.key()) == ("u2", "k2")
+    assert len(source.calls) == before
+
+
 # promise 1
 def test_refresh_is_the_explicit_way_to_move_on(pair, source):
     with request_scope():

@@ -7,6 +7,7 @@ differs between threads and coroutines. Terms:
   most one in flight and one queued behind it, for those who need a later start.
 - A *wave* is the flights that start together: a secret that is due takes along the others that are in
   use, so that secrets which were rotated together are confirmed, and seen, together.
+- A wave has *settled* when each of its flights has landed, or was given up as overdue.
 - A *generation* is what scopes pin: an immutable mapping that changes once a wave has settled.
 """
 
@@ -35,6 +36,7 @@ from pgp_config.errors import (
 from pgp_config.events import (
     Fetched,
     FetchFailed,
+    LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
@@ -43,10 +45,10 @@ from pgp_config.events import (
 )
 from pgp_config.forking import gate
 from pgp_config.redaction import redactor
-from pgp_config.secret import confidential_texts
+from pgp_config.secret import DamagedVersion, confidential_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pgp_config.events import Event, Observer
     from pgp_config.policy import Freshness
@@ -66,6 +68,9 @@ SOFT_AGE, SOFT_JITTER = 0.8, 0.1
 
 #: Share of its `max_age` from which a secret in use joins a wave of secrets with another `max_age`.
 COMPANION_AGE = 0.5
+
+#: How many numbers above and below the known version are tried where `latest` is disabled.
+REACH = 5
 
 #: Seconds for which a failing secret is not asked for: from, up to, and the jitter as a share.
 SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
@@ -135,6 +140,7 @@ class Flight:
     Attributes:
         asked_at: Monotonic seconds at which it was started; the call begins no earlier.
         tick: Logical time of that start; 0 while it is queued.
+        wave: What it started in, until it has landed or was given up.
         outcome: A good version, or why there is none.
     """
 
@@ -216,6 +222,12 @@ class Cache:
         clock: Monotonic seconds; tests give their own.
         chance: A number from 0 to 1 for jitter; tests give their own.
         budget: Seconds that a reader waits at most.
+
+    Attributes:
+        generation: What scopes pin.
+        after: Logical time before which nothing may have been confirmed for a scope that is pinned
+            now: somebody was given a new version of a wave that has not settled. Read it before
+            the generation.
     """
 
     def __init__(
@@ -230,6 +242,7 @@ class Cache:
     ) -> None:
         self.container = container
         self.generation: Mapping[Spec[Any], Known[Any]] = {}
+        self.after = 0
         self.clock = clock
         self.budget = budget
         self.closed = False
@@ -237,6 +250,7 @@ class Cache:
         self._observers = tuple(observers)
         self._chance = chance
         self._entries: dict[Spec[Any], _Entry] = {}
+        self._ahead: set[int] = set()
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         gate.register(self)
@@ -316,10 +330,18 @@ class Cache:
             self._take_off(entry)
 
     def _goes_on_without(self, entry: _Entry) -> bool:
-        """Nobody waits for a source that fails, unless there is nothing else or each scope asks."""
-        if entry.failures == 0 or entry.known is None or entry.freshness.age_limit == 0:
+        """Nobody waits for a source that fails, unless there is nothing else or each scope asks.
+
+        A failure that nobody has looked into for a while says nothing of now: the process may have
+        been frozen since.
+        """
+        max_age = entry.freshness.age_limit
+        if entry.failures == 0 or entry.known is None or max_age == 0:
             return False
-        return self.clock() - entry.known.asked_at <= entry.freshness.stale_limit
+        now = self.clock()
+        if now > entry.retry_at + max(max_age, self.budget):
+            return False
+        return now - entry.known.asked_at <= entry.freshness.stale_limit
 
     def wait(self, spec: Spec[T], flight: Flight, patience: float | None = None) -> Known[T]:
         """What a flight brings, or the last good version in its place.
@@ -354,11 +376,12 @@ class Cache:
         return self._settled(spec, outcome)
 
     def _give_up(self, spec: Spec[Any], flight: Flight) -> PgpConfigError:
-        """Count a flight that is overdue as a failure, so that the next readers do not wait for it."""
+        """Count a flight that is overdue as a failure: neither the next readers nor its wave wait for it."""
         error, events, entry = self._overdue(), [], self._entries[spec]
         with self._lock:
             if entry.flight is flight and not self._is_paused(entry):
                 events.append(self._refuse(entry, error))
+                self._leave_wave(entry, flight, landed=False)
         for event in events:
             self._tell(event)
         return error
@@ -394,6 +417,16 @@ class Cache:
 
     def _is_paused(self, entry: _Entry) -> bool:
         return self.clock() < entry.retry_at
+
+    def notice(self, spec: Spec[Any], known: Known[Any]) -> None:
+        """A reader was given a new version: no scope that begins later falls behind it."""
+        with self._lock:
+            shown = self.generation.get(spec)
+            if shown is None or shown.version == known.version:
+                return
+            if shown.tick < known.tick:
+                self._ahead.add(known.tick - 1)
+                self.after = max(self._ahead)
 
     # -- flights -----------------------------------------------------------------------------
 
@@ -472,16 +505,60 @@ class Cache:
         self._land(entry, flight, outcome)
 
     def _bring(self, entry: _Entry, flight: Flight) -> Known[Any]:
-        payload, known = self._call(entry.spec, "latest"), entry.known
+        known = entry.known
+        try:
+            payload = self._call(entry.spec, "latest")
+        except SecretDisabled:
+            found = None if known is None else self._newest_enabled(entry, known, flight)
+            if found is None:
+                raise
+            self._tell(LatestDisabled(self.container, entry.spec.name, found.version))
+            return found
         if known is not None and self._adds_nothing(entry, known, payload.version):
             return self._confirmed(entry, known, flight)
         try:
             return self._promoted(entry, payload, flight)
         except RejectedVersion as error:
-            self._quarantine(entry, payload.version, error)
+            self._reject(entry, payload.version, error)
             if known is None:
                 raise
             return self._confirmed(entry, known, flight)
+
+    def _newest_enabled(
+        self, entry: _Entry, known: Known[Any], flight: Flight
+    ) -> Known[Any] | None:
+        """The newest version that can be served although `latest` is disabled, if there is one."""
+        for payload in self._enabled(entry, known.version):
+            if payload.version == known.version:
+                return self._confirmed(entry, known, flight)
+            try:
+                return self._promoted(entry, payload, flight)
+            except RejectedVersion as error:
+                self._reject(entry, payload.version, error)
+        return None
+
+    def _enabled(self, entry: _Entry, known: int) -> Iterator[Payload]:
+        """What can be accessed by number near the known version, the newest first.
+
+        No list request is made: their quota is 600 a minute and project.
+        """
+        above = []
+        # One that does not exist (SecretNotFound) ends the search upwards: numbers have no gaps.
+        with contextlib.suppress(SecretNotFound):
+            for number in range(known + 1, known + 1 + REACH):
+                above += self._accessed(entry, number)
+        yield from reversed(above)
+        for number in range(known, max(known - 1 - REACH, 0), -1):
+            with contextlib.suppress(SecretNotFound):
+                yield from self._accessed(entry, number)
+
+    def _accessed(self, entry: _Entry, number: int) -> list[Payload]:
+        if number in entry.quarantined:
+            return []
+        try:
+            return [self._call(entry.spec, number)]
+        except SecretDisabled:
+            return []
 
     def _adds_nothing(self, entry: _Entry, known: Known[Any], version: int) -> bool:
         """Whether the answer for `latest` leaves the known version the newest good one."""
@@ -519,11 +596,14 @@ class Cache:
         soft_at = flight.asked_at + share * max_age if max_age > 0 else inf
         return replace(known, asked_at=flight.asked_at, tick=flight.tick, soft_at=soft_at)
 
-    def _quarantine(self, entry: _Entry, version: int, error: RejectedVersion) -> None:
-        if version not in entry.quarantined:
+    def _reject(self, entry: _Entry, version: int, error: RejectedVersion) -> None:
+        """Never look at this version again, unless it was damaged on its way."""
+        if version in entry.quarantined:
+            return
+        if not isinstance(error, DamagedVersion):
             entry.quarantined.add(version)
-            told = error.located(secret=entry.spec.name, container=self.container)
-            self._tell(VersionRejected(self.container, entry.spec.name, version, told))
+        told = error.located(secret=entry.spec.name, container=self.container)
+        self._tell(VersionRejected(self.container, entry.spec.name, version, told))
 
     def _land(self, entry: _Entry, flight: Flight, outcome: Known[Any] | PgpConfigError) -> None:
         events: list[Event] = []
@@ -532,9 +612,9 @@ class Cache:
                 return  # closed meanwhile: its waiters were told then
             if isinstance(outcome, Known):
                 events.extend(self._accept(entry, outcome))
-            else:
+            elif flight.wave is not None:  # else it was counted when it was given up
                 events.append(self._refuse(entry, outcome))
-            self._leave_wave(entry, flight, outcome)
+            self._leave_wave(entry, flight, landed=isinstance(outcome, Known))
             entry.flight = None
             if entry.queued is not None:
                 queued, entry.queued = entry.queued, None
@@ -560,19 +640,23 @@ class Cache:
         located = error.located(secret=entry.spec.name, container=self.container)
         return FetchFailed(self.container, entry.spec.name, located, pause)
 
-    def _leave_wave(
-        self, entry: _Entry, flight: Flight, outcome: Known[Any] | PgpConfigError
-    ) -> None:
-        wave = flight.wave
-        assert wave is not None, "a flight that lands was started in a wave"  # noqa: S101  for mypy
+    def _leave_wave(self, entry: _Entry, flight: Flight, *, landed: bool) -> None:
+        wave, flight.wave = flight.wave, None
+        if wave is None:  # it was given up, and its wave went on
+            self._publish([entry] if landed else [])
+            return
         wave.pending -= 1
-        if isinstance(outcome, Known):
+        if landed:
             wave.landed.append(entry)
-        if wave.pending == 0 and wave.landed:
-            # What is known now, not what this wave brought: a later one may have overtaken it.
-            news = {
-                landed.spec: landed.known for landed in wave.landed if landed.known is not None
-            }
+        if wave.pending == 0:
+            self._publish(wave.landed)
+            self._ahead.discard(wave.tick - 1)
+            self.after = max(self._ahead, default=0)
+
+    def _publish(self, landed: Iterable[_Entry]) -> None:
+        # What is known now, not what a wave brought: a later one may have overtaken it.
+        news = {entry.spec: entry.known for entry in landed if entry.known is not None}
+        if news:
             self.generation = {**self.generation, **news}
 
     # -- the process -------------------------------------------------------------------------

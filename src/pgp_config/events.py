@@ -46,7 +46,7 @@ class FetchFailed(Event):
 
     Attributes:
         error: What the source reported.
-        pause: Seconds until the source is asked again, 0.5 to 60.
+        pause: Seconds until the source is asked again, 1 to 60.
     """
 
     error: PgpConfigError
@@ -91,11 +91,23 @@ class ServedStale(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LatestDisabled(Event):
+    """The newest version in the source is disabled or destroyed; an enabled one is served.
+
+    Attributes:
+        version: The newest enabled one, found by number; lower than the one served until now if that
+            was disabled too.
+    """
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class VersionRejected(Event):
     """A new version may not be served; the last good one stays.
 
     Attributes:
-        version: The version that was refused; it is not fetched again.
+        version: The version that was refused; it is not looked at again, unless it was damaged on its way.
         error: Why.
     """
 

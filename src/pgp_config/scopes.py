@@ -36,16 +36,16 @@ class Pin:
     Attributes:
         generation: The versions that were known at that moment.
         moment: Monotonic seconds.
-        after: Logical time before which nothing may have been confirmed any more: set when the
-            scope meets a rotation, whose other half the generation may lack.
+        after: Logical time before which nothing may have been confirmed: set when somebody has met a
+            rotation whose other half the generation may lack.
     """
 
     __slots__ = ("after", "generation", "moment")
 
     def __init__(self, cache: Cache) -> None:
+        self.after = cache.after
         self.generation = cache.generation
         self.moment = cache.clock()
-        self.after = 0
 
 
 class Scope(dict[object, Any]):
@@ -130,6 +130,7 @@ class Scope(dict[object, Any]):
         pinned = pin.generation.get(spec)
         if pinned is not None and pinned.version != known.version:
             pin.after = max(pin.after, known.tick - 1)
+            cache.notice(spec, known)
 
 
 _current: ContextVar[Scope] = ContextVar("pgp_config_scope")

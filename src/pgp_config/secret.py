@@ -42,6 +42,10 @@ class Payload:
         raise TypeError("A secret's payload is not pickled or copied.")
 
 
+class DamagedVersion(RejectedVersion):
+    """A version whose bytes do not match their checksum: a fault of the way, not of the version."""
+
+
 class SealedStr(SecretStr):
     """A `SecretStr` that cannot be pickled: a cache or a task queue would store the value."""
 
@@ -87,9 +91,15 @@ class Decoder(Generic[T]):
             refuse_private_keys: Refuse private-key material, whatever the type says.
 
         Raises:
-            RejectedVersion: With the reason, and without a trace of the value: no cause, and no
+            RejectedVersion: With the reason (`DamagedVersion` for the checksum), and without a trace of the value: no cause, and no
                 frame whose locals hold it.
         """
+        if _is_damaged(payload):
+            raise DamagedVersion(
+                f"version {payload.version} does not match its crc32c checksum",
+                remedy="It was damaged on its way, and is asked for again; if that goes on, add a "
+                "new version.",
+            )
         value, reason = self._attempt(payload, refuse_private_keys=refuse_private_keys)
         if reason is not None:
             raise RejectedVersion(
@@ -120,8 +130,6 @@ class Decoder(Generic[T]):
     ) -> tuple[T | None, str | None]:
         """The value, or the reason why there is none. Nothing raises while a local holds it."""
         data = payload.data
-        if payload.crc32c is not None and google_crc32c.value(data) != payload.crc32c:
-            return None, "does not match its crc32c checksum"
         if refuse_private_keys and holds_private_key(data):
             return None, "is private-key material under a dynamic name"
         if self._binary:
@@ -146,6 +154,10 @@ class Decoder(Generic[T]):
         except Exception as fault:  # noqa: BLE001  a custom validator may raise anything, with the value in it
             return None, f"fails its type ({type(fault).__name__})"
         return _sealed(value), None
+
+
+def _is_damaged(payload: Payload) -> bool:
+    return payload.crc32c is not None and google_crc32c.value(payload.data) != payload.crc32c
 
 
 def holds_private_key(data: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pgp_config.events import (
     Event,
     FetchFailed,
+    LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
@@ -42,6 +43,11 @@ def _stale(event: ServedStale) -> _Line:
     return logging.WARNING, f"Served stale {event.secret} version {event.version}, {age}"
 
 
+def _latest_disabled(event: LatestDisabled) -> _Line:
+    served = f"version {event.version} is served"
+    return logging.WARNING, f"The newest version of {event.secret} is disabled: {served}"
+
+
 def _rejected(event: VersionRejected) -> _Line:
     return logging.ERROR, f"Rejected a version: {event.error}"
 
@@ -50,20 +56,22 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
     Loaded: _loaded,
     Reloaded: _reloaded,
     FetchFailed: _failed,
+    LatestDisabled: _latest_disabled,
     ServedStale: _stale,
     VersionRejected: _rejected,
 }
 
 
-#: Seconds between two lines that say of a secret that it is served stale: each scope has that event.
-STALE_PAUSE = 30.0
+#: Events that last, and the seconds between two lines that say so of one secret.
+_LASTING = (LatestDisabled, ServedStale)
+REPEAT_PAUSE = 30.0
 
 
 class LoggingObserver:
     """Logs under the logger `pgp_config`: changes as INFO, trouble as WARNING and ERROR.
 
-    Each record carries the event's fields in `extra`, prefixed with `pgp_config_`. A secret that is
-    served stale is logged once in 30 s.
+    Each record carries the event's fields in `extra`, prefixed with `pgp_config_`. What
+    lasts (a secret served stale, a newest version that is disabled) is logged once in 30 s.
 
     Args:
         logger: Another logger.
@@ -77,22 +85,22 @@ class LoggingObserver:
     ) -> None:
         self._logger = logger or logging.getLogger("pgp_config")
         self._clock = clock
-        self._stale_told: dict[tuple[str, str], float] = {}
+        self._told: dict[tuple[type[Event], str, str], float] = {}
 
     def __call__(self, event: Event) -> None:
         """Write the line of one event; a fetch that went well has none."""
         line = _LINES.get(type(event))
-        if line is None or (isinstance(event, ServedStale) and self._told_lately(event)):
+        if line is None or (isinstance(event, _LASTING) and self._told_lately(event)):
             return
         level, text = line(event)
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", text, extra=_extra(event))
 
-    def _told_lately(self, event: ServedStale) -> bool:
-        key, now = (event.container, event.secret), self._clock()
-        if now < self._stale_told.get(key, -inf) + STALE_PAUSE:
+    def _told_lately(self, event: Event) -> bool:
+        key, now = (type(event), event.container, event.secret), self._clock()
+        if now < self._told.get(key, -inf) + REPEAT_PAUSE:
             return True
-        self._stale_told[key] = now
+        self._told[key] = now
         return False
 
 

@@ -339,7 +339,9 @@ class DynamicSecret(SecretProvider[T]):
         return _Refresh(cache, cache.admit(self._spec, Need(after=tick())), scope, seen)
 
     def _move(self, step: _Refresh, known: Known[T]) -> bool:
-        if step.scope is not None:
+        if step.scope is None:
+            step.cache.notice(self._spec, known)
+        else:
             step.scope.move(self._spec, self._spec, known, step.cache)
         return known.version != step.seen
 
