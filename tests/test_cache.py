@@ -514,6 +514,15 @@ def test_a_bad_version_is_quarantined_and_the_last_good_stays(
 
 # promise 10
 # promise 10
+def test_a_good_version_that_was_missed_is_taken_below_a_bad_one(one, source, clock, events):
+    source.add("CACHE_KEY", "v2")
+    source.add("CACHE_KEY", b"\xff")
+    clock.advance(600)
+    assert one.key() == "v2"
+    assert [event.version for event in events.of(VersionRejected)] == [3]
+
+
+# promise 10
 def test_a_version_that_was_damaged_on_its_way_is_taken_once_it_arrives_whole(
     source, clock, make, events
 ):

@@ -505,68 +505,91 @@ class Cache:
         self._land(entry, flight, outcome)
 
     def _bring(self, entry: _Entry, flight: Flight) -> Known[Any]:
+        """The newest version that can be served: what `latest` answers, or what is found by number."""
         known = entry.known
         try:
             payload = self._call(entry.spec, "latest")
         except SecretDisabled:
-            found = None if known is None else self._newest_enabled(entry, known, flight)
+            found = (
+                None
+                if known is None
+                else self._first_good(entry, known, flight, self._around(entry, known.version))
+            )
             if found is None:
                 raise
             self._tell(LatestDisabled(self.container, entry.spec.name, found.version))
             return found
-        if known is not None and self._adds_nothing(entry, known, payload.version):
+        if known is None:
+            return self._first(entry, payload, flight)
+        if payload.version == known.version or payload.version in entry.quarantined:
             return self._confirmed(entry, known, flight)
+        candidates = self._candidates(entry, known.version, payload)
+        found = self._first_good(entry, known, flight, candidates)
+        return found or self._confirmed(entry, known, flight)
+
+    def _first(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
         try:
             return self._promoted(entry, payload, flight)
         except RejectedVersion as error:
             self._reject(entry, payload.version, error)
-            if known is None:
-                raise
-            return self._confirmed(entry, known, flight)
+            raise
 
-    def _newest_enabled(
-        self, entry: _Entry, known: Known[Any], flight: Flight
-    ) -> Known[Any] | None:
-        """The newest version that can be served although `latest` is disabled, if there is one."""
-        for payload in self._enabled(entry, known.version):
-            if payload.version == known.version:
-                return self._confirmed(entry, known, flight)
-            try:
-                return self._promoted(entry, payload, flight)
-            except RejectedVersion as error:
-                self._reject(entry, payload.version, error)
-        return None
+    def _candidates(self, entry: _Entry, known: int, payload: Payload) -> Iterator[Payload]:
+        """What may take the place of the known version when `latest` answers with another one."""
+        if payload.version > known:
+            yield payload
+            # It was rejected: there may be good ones that were missed.
+            yield from self._by_number(entry, range(payload.version - 1, known, -1)[:REACH])
+        else:
+            # `latest` may lag behind what access by number has shown (Secret Manager's documentation:
+            # eventually consistent). After a rollback the higher version is disabled or destroyed.
+            yield from self._by_number(entry, range(known, payload.version, -1)[: REACH + 1])
+            yield payload
 
-    def _enabled(self, entry: _Entry, known: int) -> Iterator[Payload]:
+    def _around(self, entry: _Entry, known: int) -> Iterator[Payload]:
         """What can be accessed by number near the known version, the newest first.
 
         No list request is made: their quota is 600 a minute and project.
         """
-        above = []
-        # One that does not exist (SecretNotFound) ends the search upwards: numbers have no gaps.
-        with contextlib.suppress(SecretNotFound):
-            for number in range(known + 1, known + 1 + REACH):
-                above += self._accessed(entry, number)
-        yield from reversed(above)
-        for number in range(known, max(known - 1 - REACH, 0), -1):
-            with contextlib.suppress(SecretNotFound):
-                yield from self._accessed(entry, number)
+        above = range(known + 1, known + 1 + REACH)
+        yield from reversed(list(self._by_number(entry, above, upwards=True)))
+        yield from self._by_number(entry, range(known, max(known - 1 - REACH, 0), -1))
 
-    def _accessed(self, entry: _Entry, number: int) -> list[Payload]:
-        if number in entry.quarantined:
-            return []
-        try:
-            return [self._call(entry.spec, number)]
-        except SecretDisabled:
-            return []
+    def _by_number(
+        self, entry: _Entry, numbers: Iterable[int], *, upwards: bool = False
+    ) -> Iterator[Payload]:
+        """Those that are enabled. Numbers have no gaps: upwards, a missing one is the last."""
+        for number in numbers:
+            if number in entry.quarantined:
+                continue
+            try:
+                yield self._call(entry.spec, number)
+            except SecretDisabled:
+                continue
+            except SecretNotFound:
+                if upwards:
+                    return
 
-    def _adds_nothing(self, entry: _Entry, known: Known[Any], version: int) -> bool:
-        """Whether the answer for `latest` leaves the known version the newest good one."""
-        if version == known.version or version in entry.quarantined:
-            return True
-        # `latest` may lag behind what access by number has shown (Secret Manager's documentation:
-        # eventually consistent). After a rollback the higher version is disabled or destroyed.
-        return version < known.version and self._is_readable(entry.spec, known.version)
+    def _first_good(
+        self, entry: _Entry, known: Known[Any], flight: Flight, candidates: Iterable[Payload]
+    ) -> Known[Any] | None:
+        """The first candidate that can be served; the others are rejected."""
+        rejected = []
+        for payload in candidates:
+            if payload.version == known.version:
+                found = self._confirmed(entry, known, flight)
+                break
+            try:
+                found = self._promoted(entry, payload, flight)
+                break
+            except RejectedVersion as error:
+                rejected.append((payload.version, error))
+        else:
+            found = None
+        # Last: where the search failed, it is repeated as a whole.
+        for version, fault in rejected:
+            self._reject(entry, version, fault)
+        return found
 
     def _call(self, spec: Spec[Any], version: int | str) -> Payload:
         with gate.call():
@@ -575,13 +598,6 @@ class Cache:
             elapsed = self.clock() - began
         self._tell(Fetched(self.container, spec.name, payload.version, elapsed))
         return payload
-
-    def _is_readable(self, spec: Spec[Any], version: int) -> bool:
-        try:
-            self._call(spec, version)
-        except (SecretDisabled, SecretNotFound):
-            return False
-        return True
 
     def _promoted(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
         spec = entry.spec
