@@ -543,17 +543,17 @@ class Cache:
         else:
             # `latest` may lag behind what access by number has shown (Secret Manager's documentation:
             # eventually consistent). After a rollback the higher version is disabled or destroyed.
-            yield from self._by_number(entry, range(known, payload.version, -1)[: REACH + 1])
+            yield from self._around(entry, known, payload.version)
             yield payload
 
-    def _around(self, entry: _Entry, known: int) -> Iterator[Payload]:
-        """What can be accessed by number near the known version, the newest first.
+    def _around(self, entry: _Entry, known: int, floor: int = 0) -> Iterator[Payload]:
+        """What can be accessed by number near the known version and above a floor, the newest first.
 
         No list request is made: their quota is 600 a minute and project.
         """
         above = range(known + 1, known + 1 + REACH)
         yield from reversed(list(self._by_number(entry, above, upwards=True)))
-        yield from self._by_number(entry, range(known, max(known - 1 - REACH, 0), -1))
+        yield from self._by_number(entry, range(known, floor, -1)[: REACH + 1])
 
     def _by_number(
         self, entry: _Entry, numbers: Iterable[int], *, upwards: bool = False
