@@ -26,7 +26,7 @@ from pgp_config import (
     StaticSecret,
     request_scope,
 )
-from pgp_config.cache import Cache, Flight, Known, Need, Spec
+from pgp_config.cache import Cache, Flight, Known, Need, Spec, tick
 from pgp_config.events import (
     Fetched,
     FetchFailed,
@@ -513,7 +513,6 @@ def test_a_bad_version_is_quarantined_and_the_last_good_stays(
 
 
 # promise 10
-# promise 10
 def test_a_good_version_that_was_missed_is_taken_below_a_bad_one(one, source, clock, events):
     source.add("CACHE_KEY", "v2")
     source.add("CACHE_KEY", b"\xff")
@@ -844,6 +843,57 @@ def test_nobody_waits_for_a_retry_that_is_under_way(one, source, clock):
     one._cache.budget = 3600
     assert one.key() == "v1"
     land(hold, one)
+
+
+# promise 9
+def test_no_strict_reader_waits_behind_a_flight_that_was_given_up(source, make, events):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    secrets.load()
+    hold = source.hold("CACHE_KEY")
+    secrets._cache.budget = 0
+    assert secrets.key() == "v1"
+    assert hold.entered.wait(10)
+    secrets._cache.budget = 3600
+    assert in_own_context(secrets.key) == "v1"
+    assert len(events.of(FetchFailed)) == 1
+    hold.release()
+    wait_for(secrets.key)
+    assert source.count("CACHE_KEY") == 2
+
+
+# promise 9
+def test_giving_up_on_the_flight_that_is_queued_is_a_failure_too(source, make, events):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    secrets.load()
+    hold = source.hold("CACHE_KEY")
+    cache, spec = secrets._cache, secrets.key._spec
+    first = cache.admit(spec, Need(after=tick()))
+    second = cache.admit(spec, Need(after=tick()))
+    assert second is cache._entries[spec].queued
+    assert cache.wait(spec, second, 0).value == "v1"
+    assert len(events.of(FetchFailed)) == 1
+    assert cache.admit(spec, Need(after=tick())) is cache._entries[spec].queued
+    hold.release()
+    assert cache.wait(spec, first).value == cache.wait(spec, second).value == "v1"
+
+
+# promises 5 and 9
+def test_those_who_queue_behind_a_fetch_that_fails_are_told_with_it(source, make, events):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    secrets.load()
+    hold = source.hold("CACHE_KEY")
+    source.fail("CACHE_KEY", DOWN)
+    cache, spec = secrets._cache, secrets.key._spec
+    first = cache.admit(spec, Need(after=tick()))
+    second = cache.admit(spec, Need(after=tick()))
+    assert hold.entered.wait(10)
+    hold.release()
+    assert cache.wait(spec, first).value == cache.wait(spec, second).value == "v1"
+    assert len(events.of(FetchFailed)) == 1
+    assert source.count("CACHE_KEY") == 2
 
 
 # promise 6

@@ -313,9 +313,11 @@ class Cache:
         if known is not None and need.is_met_by(known):
             self._refresh_if_due(entry, known, self.clock())
             return known
+        if self._is_paused(entry) and (flight is None or flight.wave is None):
+            return None
         waits = not self._goes_on_without(entry)
         if flight is None:
-            flight = None if self._is_paused(entry) else self._take_off(entry)
+            flight = self._take_off(entry)
         elif waits and not need.is_met_by(flight):
             flight = entry.queued = entry.queued or Flight()
         return flight if waits else None
@@ -379,7 +381,7 @@ class Cache:
         """Count a flight that is overdue as a failure: neither the next readers nor its wave wait for it."""
         error, events, entry = self._overdue(), [], self._entries[spec]
         with self._lock:
-            if entry.flight is flight and not self._is_paused(entry):
+            if flight in (entry.flight, entry.queued) and not self._is_paused(entry):
                 events.append(self._refuse(entry, error))
                 self._leave_wave(entry, flight, landed=False)
         for event in events:
@@ -631,13 +633,14 @@ class Cache:
             elif flight.wave is not None:  # else it was counted when it was given up
                 events.append(self._refuse(entry, outcome))
             self._leave_wave(entry, flight, landed=isinstance(outcome, Known))
-            entry.flight = None
-            if entry.queued is not None:
-                queued, entry.queued = entry.queued, None
+            entry.flight, queued, entry.queued = None, entry.queued, None
+            if queued is not None and isinstance(outcome, Known):
                 self._start(entry, queued, _Wave(self.clock()))
         for event in events:
             self._tell(event)
         flight.outcome.set_result(outcome)
+        if queued is not None and not isinstance(outcome, Known):
+            queued.outcome.set_result(outcome)  # a source that fails is not asked again at once
 
     def _accept(self, entry: _Entry, known: Known[Any]) -> Iterable[Event]:
         before, entry.known = entry.known, known
