@@ -678,19 +678,72 @@ def test_a_container_that_fetched_nothing_needs_no_close(source):
         gc.collect()
 
 
-def test_at_interpreter_shutdown_a_read_is_a_clear_error_and_a_warm_one_works(
-    one, clock, monkeypatch
+# promise 9
+def test_where_no_thread_can_be_started_the_last_good_is_served(
+    one, source, clock, events, monkeypatch
 ):
-    clock.advance(4.5)
+    """At the shut-down of the interpreter, or when the system is out of threads."""
 
     def no_more(*_):
         raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
     monkeypatch.setattr(one._cache._executor, "submit", no_more)
+    clock.advance(4.5)
     assert one.key() == "v1"
     clock.advance(1)
-    with pytest.raises(SecretUnavailable, match="shuts down"):
+    assert one.key() == "v1"
+    assert [event.age for event in events.of(ServedStale)] == [5.5]
+    clock.advance(3600)
+    with pytest.raises(SecretUnavailable, match="no thread can be started"):
         one.key()
+    monkeypatch.undo()
+    assert one.key() == "v1"
+
+
+# promise 5
+def test_those_who_queue_are_told_where_no_thread_can_be_started(source, make, monkeypatch):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(Strict)
+    secrets.load()
+    hold = source.hold("CACHE_KEY")
+    cache, spec = secrets._cache, secrets.key._spec
+    first = cache.admit(spec, Need(after=tick()))
+    second = cache.admit(spec, Need(after=tick()))
+
+    def no_more(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(cache._executor, "submit", no_more)
+    hold.release()
+    assert cache.wait(spec, first, 30).value == "v1"
+    assert cache.wait(spec, second, 30).value == "v1"
+    assert cache._entries[spec].flight is None
+
+
+# promise 5
+def test_an_observer_that_ends_its_thread_keeps_nobody_waiting(source, make):
+    def leave(event):
+        if isinstance(event, Loaded):
+            raise SystemExit
+
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One, observers=[leave])
+    secrets._cache.budget = 3600
+    assert secrets.key() == "v1"
+
+
+def test_closing_closes_the_source_although_it_is_interrupted(one, source, monkeypatch):
+    executor = one._cache._executor
+
+    def interrupted(**_):
+        monkeypatch.undo()
+        executor.shutdown()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executor, "shutdown", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.close()
+    assert source.closed == 1
 
 
 def test_the_status_tells_state_version_and_age(source, clock, make):

@@ -14,7 +14,6 @@ differs between threads and coroutines. Terms:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
 import threading
@@ -61,7 +60,7 @@ T = TypeVar("T")
 READ_BUDGET = 2.0
 
 #: Calls to a source that one container has in flight at most.
-MAX_CALLS = 32
+MAX_CALLS = 64
 
 #: Share of `max_age` from which a read starts a refresh in the background, and the jitter on top.
 SOFT_AGE, SOFT_JITTER = 0.8, 0.1
@@ -251,7 +250,8 @@ class Cache:
         self._chance = chance
         self._entries: dict[Spec[Any], _Entry] = {}
         self._ahead: set[int] = set()
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler or a finaliser may read, or close, in a thread that holds it.
+        self._lock = threading.RLock()
         self._executor: ThreadPoolExecutor | None = None
         gate.register(self)
 
@@ -327,9 +327,7 @@ class Cache:
             return
         if self.closed or self._is_paused(entry):
             return
-        # Where no thread can be started any more, what is known is good enough.
-        with contextlib.suppress(SecretUnavailable):
-            self._take_off(entry)
+        self._take_off(entry)
 
     def _goes_on_without(self, entry: _Entry) -> bool:
         """Nobody waits for a source that fails, unless there is nothing else or each scope asks.
@@ -402,6 +400,8 @@ class Cache:
     def _last_good(self, entry: _Entry, error: PgpConfigError | None = None) -> Known[Any]:
         known = entry.known
         error = error or entry.error or self._overdue()
+        if self.closed:
+            raise self._closed_error(entry)
         if known is None:
             raise error.located(secret=entry.spec.name, container=self.container)
         age = self.clock() - known.asked_at
@@ -478,21 +478,25 @@ class Cache:
         return max_age == entry.freshness.age_limit or now >= half_way
 
     def _start(self, entry: _Entry, flight: Flight, wave: _Wave) -> Flight:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
+        executor = self._executor
+        if executor is None:
+            executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
+            self._executor = executor
         flight.tick, flight.asked_at, flight.wave = wave.tick, wave.asked_at, wave
-        try:
-            # It lands under the lock that is held here: not before the entry knows of it.
-            self._executor.submit(self._fly, entry, flight)
-        except RuntimeError:
-            raise SecretUnavailable(
-                "cannot be fetched while the interpreter shuts down",
-                remedy="Read it before, not in an exit handler.",
-                secret=entry.spec.name,
-                container=self.container,
-            ) from None
         wave.pending += 1
-        entry.flight, entry.used = flight, False
+        try:
+            entry.flight = flight
+            # It lands under the lock that is held here: not before this is done.
+            executor.submit(self._fly, entry, flight)
+        except BaseException as fault:
+            # Also where a signal interrupts it: a flight that nobody flies would stay for ever.
+            entry.flight = None
+            wave.pending -= 1
+            if not isinstance(fault, RuntimeError):
+                raise
+            flight.outcome.set_result(_stranded())
+            return flight
+        entry.used = False
         return flight
 
     def _fly(self, entry: _Entry, flight: Flight) -> None:
@@ -628,6 +632,9 @@ class Cache:
         with self._lock:
             if entry.flight is not flight:
                 return  # closed meanwhile: its waiters were told then
+            if self.closed:  # by a signal handler that interrupted its start
+                outcome = self._closed_error(entry)
+            ended: list[tuple[Flight, Known[Any] | PgpConfigError]] = [(flight, outcome)]
             if isinstance(outcome, Known):
                 events.extend(self._accept(entry, outcome))
             elif flight.wave is not None:  # else it was counted when it was given up
@@ -636,11 +643,14 @@ class Cache:
             entry.flight, queued, entry.queued = None, entry.queued, None
             if queued is not None and isinstance(outcome, Known):
                 self._start(entry, queued, _Wave(self.clock()))
-        for event in events:
-            self._tell(event)
-        flight.outcome.set_result(outcome)
-        if queued is not None and not isinstance(outcome, Known):
-            queued.outcome.set_result(outcome)  # a source that fails is not asked again at once
+            elif queued is not None:  # a source that fails is not asked again at once
+                ended.append((queued, outcome))
+        try:
+            for event in events:
+                self._tell(event)
+        finally:
+            for landed, brought in ended:
+                landed.outcome.set_result(brought)
 
     def _accept(self, entry: _Entry, known: Known[Any]) -> Iterable[Event]:
         before, entry.known = entry.known, known
@@ -697,8 +707,7 @@ class Cache:
         if entry.failures == 0 or entry.flight is not None:
             return
         if not self.closed and not self._is_paused(entry):
-            with contextlib.suppress(SecretUnavailable):
-                self._take_off(entry)
+            self._take_off(entry)
 
     def _status_of(self, entry: _Entry, now: float) -> SecretStatus:
         known, error = entry.known, entry.error
@@ -725,16 +734,17 @@ class Cache:
             was_closed, self.closed = self.closed, True
             stranded = [self._strand(entry) for entry in self._entries.values()]
             self.generation = {}
+            # There may be one a second time: a signal handler can close what is about to fetch.
             executor, self._executor = self._executor, None
-        if was_closed:
-            return
         for flight, error in itertools.chain.from_iterable(stranded):
             flight.outcome.set_result(error)
-        if executor is not None:
-            executor.shutdown(wait=True, cancel_futures=True)
-        close_source = getattr(self._source, "close", None)
-        if close_source is not None:
-            close_source()
+        try:
+            if executor is not None:
+                executor.shutdown(wait=True, cancel_futures=True)
+        finally:
+            close_source = getattr(self._source, "close", None)
+            if close_source is not None and not was_closed:
+                close_source()
 
     def _strand(self, entry: _Entry) -> list[tuple[Flight, PgpConfigError]]:
         flights = [flight for flight in (entry.flight, entry.queued) if flight is not None]
@@ -751,13 +761,21 @@ class Cache:
 
     def renew_after_fork(self) -> None:
         """In a child: what is known stays; the parent's lock, threads and flights do not come along."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._executor = None
         for entry in self._entries.values():
             entry.flight = entry.queued = None
 
     def _tell(self, event: Event) -> None:
         notify(self._observers, event)
+
+
+def _stranded() -> SecretUnavailable:
+    return SecretUnavailable(
+        "cannot be fetched: no thread can be started",
+        remedy="Read it before the interpreter shuts down, not in an exit handler; else raise the "
+        "limit of threads.",
+    )
 
 
 def _foreign(fault: BaseException) -> SecretUnavailable:
