@@ -135,6 +135,17 @@ def test_a_fetch_that_is_interrupted_while_it_is_handed_over_is_not_waited_for(
     assert crowd.key() == "v2"
 
 
+def test_closing_while_a_fetch_is_handed_over_is_a_clear_error(crowd, clock, monkeypatch):
+    def closed(*_):
+        crowd.close()
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(crowd._cache._executor, "submit", closed)
+    clock.advance(6)
+    with pytest.raises(SecretUnavailable, match="was closed"):
+        crowd.key()
+
+
 def test_a_read_from_a_signal_handler_gets_its_value_wherever_it_interrupts(crowd, clock):
     """In CPython a handler runs between two instructions of the main thread, which may hold a lock."""
     crowd._cache.budget = 0.01  # what the interrupted thread holds back is not waited for
@@ -253,7 +264,7 @@ def test_closing_from_many_threads_while_others_read_ends_all_of_them(crowd, sou
         for closer in closers:
             closer.result(30)
         for reader in readers:
-            with pytest.raises(SecretUnavailable, match="CROWD_STRICT in Crowd: .* was closed"):
+            with pytest.raises(SecretUnavailable, match=r"CROWD_STRICT in Crowd: .* was closed"):
                 reader.result(30)
     assert source.closed == 1
 

@@ -6,6 +6,7 @@ import copy
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -171,6 +172,35 @@ def test_refresh_moves_a_scope_to_what_others_found_already(pair, source):
         assert pair.key() == "k2"
 
 
+def test_the_version_that_a_scope_sees_can_be_asked_for(source, make):
+    source.add("SCOPE_KEY", "k1")
+    secrets = make(Pair)
+    assert secrets.key.version() is None
+    with request_scope():
+        assert secrets.key() == "k1"
+        source.add("SCOPE_KEY", "k2")
+        contextvars.Context().run(secrets.key.refresh)
+        assert secrets.key.version() == 1
+        assert secrets.key.refresh() is True
+        assert secrets.key.version() == 2
+    assert secrets.key.version() == 2
+    with request_scope(values={"SCOPE_KEY": "given"}):
+        assert secrets.key.version() is None
+    with secrets.key.override("given"):
+        assert secrets.key.version() is None
+
+
+# promise 1: the lost race is driven directly
+def test_of_two_threads_that_bring_different_versions_both_see_the_first_ones(pair):
+    cache, spec = pair._cache, pair.key._spec
+    older, newer = (replace(cache.current(spec), value=f"k{n}", version=n) for n in (7, 8))
+    with request_scope():
+        scope = open_scope()
+        assert scope.keep(spec, spec, older, cache) == "k7"
+        assert scope.keep(spec, spec, newer, cache) == "k7"
+        assert (pair.key(), pair.key.version()) == ("k7", 7)
+
+
 def test_refresh_outside_scopes_compares_with_what_the_process_knew(pair, source):
     assert pair.key.refresh() is False
     source.add("SCOPE_KEY", "k2")
@@ -279,7 +309,7 @@ def test_closing_empties_the_scope(pair):
         assert len(scope) == 1
     assert len(scope) == 0
     assert scope.pins == {}
-    assert scope.versions == {}
+    assert scope.seen == {}
 
 
 # promise 3: the lost race, driven directly

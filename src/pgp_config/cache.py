@@ -490,11 +490,12 @@ class Cache:
             executor.submit(self._fly, entry, flight)
         except BaseException as fault:
             # Also where a signal interrupts it: a flight that nobody flies would stay for ever.
-            entry.flight = None
+            was_closed, entry.flight = entry.flight is None, None
             wave.pending -= 1
             if not isinstance(fault, RuntimeError):
                 raise
-            flight.outcome.set_result(_stranded())
+            if not was_closed:  # else its waiters were told then
+                flight.outcome.set_result(_stranded())
             return flight
         entry.used = False
         return flight

@@ -54,16 +54,16 @@ class Scope(dict[object, Any]):
     It is the dictionary itself, not an object that has one: an attribute look-up less on each read.
 
     Attributes:
-        versions: The version of each secret that was read, for `refresh()`.
+        seen: The version of each secret that was read.
         tick: Logical time at which the scope was opened.
         given: Values that a test gave by name.
         closed: Whether the request is over; then nothing is read from here or kept here.
     """
 
-    __slots__ = ("closed", "given", "pins", "tick", "versions")
+    __slots__ = ("closed", "given", "pins", "seen", "tick")
 
     def __init__(self, given: Mapping[str, object] = _NOTHING_GIVEN) -> None:
-        self.versions: dict[Spec[Any], int] = {}
+        self.seen: dict[Spec[Any], Known[Any]] = {}
         self.pins: dict[Cache, Pin] = {}
         self.given = given
         self.tick = tick()
@@ -92,16 +92,17 @@ class Scope(dict[object, Any]):
     def keep(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
         """Fix what this scope sees; of two threads that read at once, both get the first one's."""
         self._notice_rotation(cache, spec, known)
-        value: T = self.setdefault(key, known.value)
-        self.versions.setdefault(spec, known.version)
+        value: T = self.setdefault(key, self.seen.setdefault(spec, known).value)
         self._forget_if_closed()
         return value
 
     def move(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> None:
         """See another version from now on: `refresh()`."""
         self._notice_rotation(cache, spec, known)
-        self[key] = known.value
-        self.versions[spec] = known.version
+        self.seen[spec] = known
+        self[key] = self.seen[
+            spec
+        ].value  # not `known`: of two refreshes at once, both are the last one's
         self._forget_if_closed()
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class Scope(dict[object, Any]):
     def _forget_if_closed(self) -> None:
         if self.closed:
             self.clear()
-            self.versions.clear()
+            self.seen.clear()
             self.pins.clear()
             self.given = _NOTHING_GIVEN
 

@@ -31,6 +31,7 @@ from pgp_config.events import ServedStale
 from pgp_config.scopes import Scope
 from pgp_config.secret import Payload
 from pgp_config.testing.history import Bounds, Change, History, Read
+from pgp_config.testing.recorder import ReadRecorder
 
 QUICK, STRICT, SLOW = "HISTORY_QUICK", "HISTORY_STRICT", "HISTORY_SLOW"
 NAMES = [QUICK, STRICT, SLOW]
@@ -390,46 +391,37 @@ class Rotation:
         self._thread.join()
 
 
-def read_in_threads(secrets, history, scopes):
-    providers = {QUICK: secrets.quick, STRICT: secrets.strict, SLOW: secrets.slow}
-    for _ in range(scopes):
-        number, opened = history.new_scope(), time.monotonic()
+def read_in_threads(secrets, scopes):
+    for number in range(scopes):
         with request_scope():
             for n in range(SCOPE_READS):
-                name = NAMES[(number + n) % 3]
-                started = time.monotonic()
-                version = providers[name]()
-                history.add(Read(number, name, version, opened, started, time.monotonic()))
+                (secrets.quick, secrets.strict, secrets.slow)[(number + n) % 3]()
 
 
-async def read_in_tasks(secrets, history, scopes):
-    providers = {QUICK: secrets.quick, STRICT: secrets.strict, SLOW: secrets.slow}
-
-    async def read(number, opened, name):
-        started = time.monotonic()
-        version = await providers[name].async_()
-        history.add(Read(number, name, version, opened, started, time.monotonic()))
-
-    for _ in range(scopes):
-        number, opened = history.new_scope(), time.monotonic()
+async def read_in_tasks(secrets, scopes):
+    providers = (secrets.quick, secrets.strict, secrets.slow)
+    for number in range(scopes):
         async with request_scope(), asyncio.TaskGroup() as group:
             for n in range(SCOPE_READS):
-                group.create_task(read(number, opened, NAMES[(number + n) % 3]))
+                group.create_task(providers[(number + n) % 3].async_())
 
 
-async def read_in_many_tasks(secrets, history, tasks, scopes):
-    await asyncio.gather(*(read_in_tasks(secrets, history, scopes) for _ in range(tasks)))
+async def read_in_many_tasks(secrets, tasks, scopes):
+    await asyncio.gather(*(read_in_tasks(secrets, scopes) for _ in range(tasks)))
 
 
 def test_a_hundred_thousand_reads_under_rotation_break_no_promise():
     history = History()
     share = READS // 2 // SCOPE_READS
-    with Rotation(history) as rotation, ThreadPoolExecutor(5) as pool:
-        secrets = Crowd(source=rotation.source, observers=[])
+    with (
+        Rotation(history) as rotation,
+        ReadRecorder(history.add) as recorder,
+        ThreadPoolExecutor(5) as pool,
+    ):
+        secrets = Crowd(source=rotation.source, observers=[recorder])
         secrets.load()
-        readers = [pool.submit(read_in_threads, secrets, history, share // 4) for _ in range(4)]
-        tasks = read_in_many_tasks(secrets, history, 50, share // 50)
-        readers.append(pool.submit(asyncio.run, tasks))
+        readers = [pool.submit(read_in_threads, secrets, share // 4) for _ in range(4)]
+        readers.append(pool.submit(asyncio.run, read_in_many_tasks(secrets, 50, share // 50)))
         for reader in readers:
             reader.result()
         secrets.close()

@@ -94,6 +94,20 @@ class SecretProvider(providers.Provider[T]):
         """The secret's name in its source."""
         return self._spec.name
 
+    def version(self) -> int | None:
+        """The version that the current scope sees; asks nobody.
+
+        Outside of scopes, and before the scope's first read of it, the newest that this process knows;
+        None where it knows none, and for a value that a test gave.
+        """
+        scope = open_scope()
+        if self.last_overriding is not None or (scope is not None and self.name in scope.given):
+            return None
+        seen = None if scope is None else scope.seen.get(self._spec)
+        if seen is None:
+            seen = self._bound().current(self._spec)
+        return None if seen is None else seen.version
+
     @property
     def container_name(self) -> str | None:
         """The class name of the container instance that it belongs to, if it does."""
@@ -332,10 +346,7 @@ class DynamicSecret(SecretProvider[T]):
         if self.last_overriding is not None:
             return None
         cache = self._bound()
-        seen = None if scope is None else scope.versions.get(self._spec)
-        current = cache.current(self._spec)
-        if seen is None and current is not None:
-            seen = current.version
+        seen = self.version()
         return _Refresh(cache, cache.admit(self._spec, Need(after=tick())), scope, seen)
 
     def _move(self, step: _Refresh, known: Known[T]) -> bool:

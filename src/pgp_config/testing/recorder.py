@@ -1,0 +1,157 @@
+"""Notes the reads of a process for `history`, without a trace in the code that makes them.
+
+It patches the engine while it is open, and is for tests and soaks: never in a service.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from contextlib import ExitStack
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from pgp_config import scopes
+from pgp_config.cache import tick
+from pgp_config.events import ServedStale
+from pgp_config.providers import DynamicSecret
+from pgp_config.testing.history import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pgp_config.events import Event
+
+#: The secrets that the read under way in this context was served stale.
+_stale: ContextVar[set[str]] = ContextVar("pgp_config_recorded_stale")
+
+#: How many open scopes a recorder remembers the beginning of.
+SCOPES = 10_000
+
+Secret = DynamicSecret[Any]
+
+
+class ReadRecorder:
+    """Notes every read and refresh of a dynamic secret in this process, while its `with` block runs.
+
+    It is an observer as well: give it to the containers, `observers=[recorder, …]`, so that it knows
+    which reads were served stale. A read outside of scopes is noted as a scope of its own.
+
+    Only one can be open at a time.
+
+    Args:
+        add: Takes each read, in the thread that made it: `history.add`, or what writes it to a file.
+        clock: Seconds; the same clock as that of the changes noted in the history.
+        process: A number for this process.
+    """
+
+    def __init__(
+        self,
+        add: Callable[[Read], object],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        process: int = 0,
+    ) -> None:
+        self._add = add
+        self._clock = clock
+        self._process = process
+        self._opened: dict[int, float] = {}
+        self._patches = ExitStack()
+
+    def __call__(self, event: Event) -> None:
+        """Take note of what was served stale."""
+        if isinstance(event, ServedStale):
+            _stale.get(set()).add(event.secret)
+
+    def __enter__(self) -> Self:
+        self._patch(scopes, "tick", self._noting_the_moment(tick))
+        for name, moved in (("__call__", False), ("refresh", True)):
+            self._patch(DynamicSecret, name, self._noting(getattr(DynamicSecret, name), moved))
+        for name, moved in (("async_", False), ("arefresh", True)):
+            self._patch(
+                DynamicSecret, name, self._noting_async(getattr(DynamicSecret, name), moved)
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patches.close()
+
+    def _patch(self, owner: object, name: str, new: object) -> None:
+        own = vars(owner).get(name)
+        setattr(owner, name, new)
+        if own is None:
+            self._patches.callback(delattr, owner, name)
+        else:
+            self._patches.callback(setattr, owner, name, own)
+
+    def _noting_the_moment(self, original: Callable[[], int]) -> Callable[[], int]:
+        """When a scope was opened: each takes a tick of its own then."""
+
+        def noted() -> int:
+            opened = self._clock()
+            number = original()
+            self._opened[number] = opened
+            for forgotten in list(
+                itertools.islice(self._opened, max(0, len(self._opened) - SCOPES))
+            ):
+                self._opened.pop(forgotten, None)
+            return number
+
+        return noted
+
+    def _noting(self, original: Callable[[Secret], Any], moved: bool) -> Callable[[Secret], Any]:
+        @wraps(original)
+        def noted(secret: Secret) -> Any:  # noqa: ANN401  of any type
+            if scopes.open_scope() is None:
+                with scopes.request_scope():
+                    return noted(secret)
+            note = self._begin(secret, moved)
+            result = original(secret)
+            note()
+            return result
+
+        return noted
+
+    def _noting_async(
+        self, original: Callable[[Secret], Awaitable[Any]], moved: bool
+    ) -> Callable[[Secret], Awaitable[Any]]:
+        @wraps(original)
+        async def noted(secret: Secret) -> Any:  # noqa: ANN401  as above
+            if scopes.open_scope() is None:
+                with scopes.request_scope():
+                    return await noted(secret)
+            note = self._begin(secret, moved)
+            result = await original(secret)
+            note()
+            return result
+
+        return noted
+
+    def _begin(self, secret: Secret, moved: bool) -> Callable[[], None]:
+        """A read begins; what is returned is to be called when it has its value."""
+        scope = cast("scopes.Scope", scopes.open_scope())
+        stale: set[str] = set()
+        _stale.set(stale)
+        opened = self._opened.get(scope.tick, -1.0)
+        started = self._clock()
+
+        def note() -> None:
+            version = secret.version()
+            # None: a value that a test gave, or an override.
+            if version is not None and not scope.closed:
+                self._add(
+                    Read(
+                        scope=scope.tick,
+                        secret=secret.name,
+                        version=version,
+                        opened=started if opened < 0 else opened,
+                        started=started,
+                        ended=self._clock(),
+                        stale=secret.name in stale,
+                        moved=moved,
+                        process=self._process,
+                    )
+                )
+
+        return note
