@@ -128,6 +128,12 @@ class History:
         """How many reads there are."""
         return len(self._reads)
 
+    @property
+    def changes(self) -> list[Change]:
+        """What the source held, so far."""
+        with self._lock:
+            return list(self._changes)
+
     def new_scope(self) -> int:
         """A number for a scope."""
         return next(self._scopes)

@@ -34,6 +34,10 @@ PATIENCE = 30.0
 WORKERS, THREADS = 2, 8
 
 
+#: The pilot, as gunicorn names it.
+PILOT = "pgp_services.split2.flask_app:create_app()"
+
+
 class DemoFailed(Exception):  # noqa: N818  not an error of the library
     """The demo could not be run."""
 
@@ -64,15 +68,26 @@ def static_names() -> set[str]:
     return {part.name for part in Split2.providers.values() if isinstance(part, StaticSecret)}
 
 
+def pilot_environ(changenow: ChangeNowServer, tasks: CloudTasksServer) -> dict[str, str]:
+    """What the pilot takes from its environment in order to talk to the stand-ins."""
+    return {
+        "CHANGENOW_BASE_URL": changenow.url,
+        "CLOUD_TASKS_ENDPOINT": tasks.endpoint,
+        "TASKS_SERVICE_ACCOUNT": "split2@pgp-demo.iam.gserviceaccount.com",
+    }
+
+
 class Gunicorn:
     """The pilot's Flask application under gunicorn.
 
     Args:
         environ: What the service takes from its environment, besides this process's own.
         folder: Where its log goes.
+        app: The application, as gunicorn names it.
     """
 
-    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], folder: Path, app: str = PILOT) -> None:
+        self._app = app
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.log = folder / f"gunicorn-{self.port}.log"
@@ -97,8 +112,13 @@ class Gunicorn:
             ),
             *("--workers", str(WORKERS), "--threads", str(THREADS), "--graceful-timeout", "5"),
             *("--keep-alive", "60", "--bind", f"fd://{self._listener.fileno()}"),
-            "pgp_services.split2.flask_app:create_app()",
+            self._app,
         ]
+
+    @property
+    def pid(self) -> int:
+        """The process id of gunicorn's master."""
+        return self._process.pid
 
     def wait_until_ready(self) -> None:
         """Wait until `/readyz` says 200.
@@ -185,17 +205,11 @@ class Stage:
     def _pilot(
         self, started: contextlib.ExitStack, environ: Mapping[str, str], folder: Path
     ) -> Gunicorn:
-        pilot = Gunicorn({**self._shared_environ(), **environ}, folder)
+        shared = pilot_environ(self.changenow, self.tasks)
+        pilot = Gunicorn({**shared, **environ}, folder)
         started.callback(pilot.stop)
         pilot.wait_until_ready()
         return pilot
-
-    def _shared_environ(self) -> dict[str, str]:
-        return {
-            "CHANGENOW_BASE_URL": self.changenow.url,
-            "CLOUD_TASKS_ENDPOINT": self.tasks.endpoint,
-            "TASKS_SERVICE_ACCOUNT": "split2@pgp-demo.iam.gserviceaccount.com",
-        }
 
     def _live_environ(self) -> dict[str, str]:
         return {"PGP_CONFIG_SOURCE": f"gsm://{PROJECT}?endpoint={self.manager.endpoint}"}

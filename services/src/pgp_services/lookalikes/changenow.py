@@ -101,13 +101,16 @@ class ChangeNowServer:
         """Its base URL."""
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
-    def rotate(self, key: str, meanwhile: Callable[[], object] = lambda: None) -> int:
+    def rotate(
+        self, key: str, meanwhile: Callable[[], object] = lambda: None, *, overlap: bool = False
+    ) -> int:
         """Accept this key and, from the same moment on, no other.
 
         Args:
             key: The new key.
             meanwhile: Called in that moment: no request is judged before it has returned. It may
                 store the key where its users look for it.
+            overlap: Go on accepting the keys before it too.
 
         Returns:
             Its version: 2 for the second key, and so on.
@@ -115,7 +118,7 @@ class ChangeNowServer:
         with self._lock:
             meanwhile()
             self._keys.append(key.encode())
-            self._accepted = {len(self._keys)}
+            self._accepted = {*(self._accepted if overlap else ()), len(self._keys)}
             return len(self._keys)
 
     def accepts(self, version: int) -> bool:

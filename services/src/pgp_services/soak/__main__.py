@@ -1,0 +1,195 @@
+"""Runs the soak: `python -m pgp_services.soak`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+from rich.console import Console
+
+from pgp_config.emulator import SecretManagerEmulator
+from pgp_config.testing.history import History
+from pgp_services.demo.load import Load
+from pgp_services.demo.stage import DemoFailed, Gunicorn, first_values, pilot_environ, static_names
+from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
+from pgp_services.soak import recorded_app
+from pgp_services.soak.faults import MATRIX, Row, Surroundings
+from pgp_services.soak.ledger import DYNAMIC, Ledger
+from pgp_services.soak.report import Facts, Span, records_of, show, violations
+from pgp_services.soak.watch import Watch, workers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pgp_config.testing.history import Violation
+    from pgp_services.soak.report import Records
+
+#: The pilots, by the `max_age` that they run with, in seconds.
+PILOTS = {"bounded": 1.0, "strict": 0.0}
+
+#: Requests a second that are sent to both together, and how many senders there are.
+RATE, SENDERS = 60.0, 8
+
+#: Seconds of one row of the matrix, and between two of its steps; the secrets that it has not to itself
+#: are rotated at each step, one after the other.
+ROW, STEP = 2.0, 0.25
+
+
+class Soak:
+    """The pilots, and all that they talk to, on 127.0.0.1.
+
+    Args:
+        console: Where progress is told.
+        folder: Where logs and records go.
+        rate: Requests a second.
+        seed: For what is left to chance.
+    """
+
+    def __init__(self, console: Console, folder: Path, rate: float, seed: int) -> None:
+        self._console = console
+        self._folder = folder
+        self._rate = rate
+        self._seed = seed
+        self._history = History()
+        self._values = first_values()
+        self._exit = contextlib.ExitStack()
+
+    def run(self, minutes: float) -> Facts:
+        """Go through the matrix, again and again, for so long; what was measured.
+
+        Raises:
+            DemoFailed: If a pilot does not start.
+        """
+        with self._exit:
+            self._set_up()
+            self._manager.calls.reset()
+            load = Load(
+                [pilot.port for pilot in self._pilots.values()],
+                SecretStr(self._values["SUCCESS_URL_SIGNING_KEY"]),
+                self._rate,
+                SENDERS,
+            )
+            with Watch(self._workers) as watch:
+                load.start()
+                try:
+                    spans = list(self._spans(time.monotonic() + 60 * minutes))
+                finally:
+                    outcomes = load.stop()
+            calls = self._manager.calls.by_secret("AccessSecretVersion")
+        records = {name: records_of(self._folder, name) for name in PILOTS}
+        return Facts(
+            spans=spans,
+            outcomes=outcomes,
+            records=records,
+            violations=self._violations(records),
+            samples=watch.samples,
+            workers=len(self._workers),
+            source_calls=sum(calls.values()),
+            static_calls=sum(calls.get(name, 0) for name in static_names()),
+        )
+
+    def _set_up(self) -> None:
+        enter = self._exit.enter_context
+        self._manager = enter(SecretManagerEmulator("pgp-soak", seed=self._seed))
+        for name, value in self._values.items():
+            self._manager.add(name, value)
+        self._changenow = enter(ChangeNowServer(self._values["CHANGENOW_API_KEY"]))
+        self._tasks = enter(CloudTasksServer())
+        self._ledger = Ledger(self._manager, self._changenow, self._history)
+        self._pilots = {name: self._pilot(name, max_age) for name, max_age in PILOTS.items()}
+        for pilot in self._pilots.values():
+            pilot.wait_until_ready()
+        self._workers = [w for pilot in self._pilots.values() for w in workers_of(pilot.pid)]
+
+    def _pilot(self, name: str, max_age: float) -> Gunicorn:
+        environ = {
+            **pilot_environ(self._changenow, self._tasks),
+            "PGP_CONFIG_SOURCE": f"gsm://pgp-soak?endpoint={self._manager.endpoint}",
+            "PGP_CONFIG_MAX_AGE": str(max_age),
+            recorded_app.FOLDER_VARIABLE: str(self._folder),
+            recorded_app.NAME_VARIABLE: name,
+        }
+        app = f"{recorded_app.__name__}:create_app()"
+        pilot = Gunicorn(environ, self._folder, app)
+        self._exit.callback(pilot.stop)
+        return pilot
+
+    def _spans(self, until: float) -> Iterator[Span]:
+        chance = random.Random(self._seed)  # noqa: S311  faults by chance, no cryptography
+        at = Surroundings(self._manager, self._ledger, self._workers, chance)
+        for number, (row, following) in enumerate(itertools.pairwise(itertools.cycle(MATRIX))):
+            # Every row at least once, however short the soak.
+            if number >= len(MATRIX) and time.monotonic() >= until:
+                return
+            self._console.print(f"  {number + 1:4d}  {row.name}", style="dim")
+            yield self._span(row, following, at)
+
+    def _span(self, row: Row, following: Row, at: Surroundings) -> Span:
+        others = itertools.cycle(sorted(DYNAMIC.keys() - {row.target, following.target}))
+        began = time.monotonic()
+        with contextlib.closing(row.fault(at, row.target)) as fault:
+            while time.monotonic() - began < ROW:
+                next(fault)
+                self._ledger.rotate(next(others))
+                time.sleep(STEP)
+        return Span(row.name, began, time.monotonic())
+
+    def _violations(self, records: Mapping[str, Records]) -> list[Violation]:
+        changes = self._history.changes
+        return [
+            violation
+            for name, max_age in PILOTS.items()
+            for violation in violations(records[name].reads, changes, max_age)
+        ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the soak; 0 if every promise was kept."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/soak",
+        description="The pilot under load while every fault of the matrix befalls what it reads from.",
+    )
+    parser.add_argument("--minutes", type=_minutes, default=5.0, help="how long (%(default)s)")
+    parser.add_argument("--rate", type=float, default=RATE, help="requests a second (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of what is left to chance (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(
+        f"Soaking the pilot PGP_SPLIT2_v1 for {options.minutes:g} minutes at {options.rate:g} requests "
+        f"a second, in two modes: {', '.join(f'{n} (max_age {a:g} s)' for n, a in PILOTS.items())} …"
+    )
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            soak = Soak(console, Path(folder), options.rate, options.seed)
+            facts = soak.run(options.minutes)
+    except DemoFailed as failure:
+        console.print(str(failure), style="red", markup=False)
+        return 1
+    show(facts, console)
+    broken = facts.broken_promises()
+    for promise in broken:
+        console.print(f"NOT KEPT: {promise}", style="bold red")
+    if not broken:
+        console.print("Every promise was kept.", style="bold green")
+    return 1 if broken else 0
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError("give a number of minutes, more than 0")
+    return minutes
+
+
+if __name__ == "__main__":
+    sys.exit(main())
