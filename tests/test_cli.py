@@ -55,6 +55,11 @@ def test_it_serves_seeded_secrets_until_it_is_told_to_end(run, tmp_path, ending)
     process = run("emulator", "--seed", str(seeds), "--project", "demo")
     first = process.stdout.readline()
     endpoint = re.fullmatch(r"Secret Manager emulator listening on (127\.0\.0\.1:\d+)\n", first)[1]
+    rest = re.fullmatch(
+        r"REST at (http://127\.0\.0\.1:\d+/) for gcloud:\n", process.stdout.readline()
+    )
+    assert process.stdout.readline().endswith(f"_OVERRIDES_SECRETMANAGER={rest[1]}\n")
+    assert process.stdout.readline().endswith("CLOUDSDK_CORE_PROJECT=demo\n")
     assert process.stdout.readline().startswith("3 secrets in projects/demo.")
     source = GoogleSecretManager("demo", endpoint=endpoint)
     assert source.fetch("ONE").data == b"first"
@@ -120,8 +125,21 @@ def test_a_bad_seed_file_is_a_clear_error_without_a_value(tmp_path, content, sai
     assert "canary" not in shown.output
 
 
-def test_a_port_that_is_taken_is_a_clear_error(secret_manager, run):
-    process = run("emulator", "--port", secret_manager.endpoint.rpartition(":")[2])
+def test_both_addresses_can_be_chosen(monkeypatch, secret_manager):
+    grpc, rest = secret_manager.endpoint, secret_manager.rest_endpoint
+    secret_manager.stop()  # their ports are free again
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda how, signals: None)
+    monkeypatch.setattr(signal, "sigwait", lambda signals: None)
+    ports = [endpoint.rpartition(":")[2] for endpoint in (grpc, rest)]
+    shown = CliRunner().invoke(app, ["emulator", "--port", ports[0], "--rest-port", ports[1]])
+    assert f"listening on {grpc}\n" in shown.output
+    assert f"http://{rest}/" in shown.output
+
+
+@pytest.mark.parametrize("option", ["--port", "--rest-port"])
+def test_a_port_that_is_taken_is_a_clear_error(secret_manager, run, option):
+    taken = secret_manager.endpoint if option == "--port" else secret_manager.rest_endpoint
+    process = run("emulator", option, taken.rpartition(":")[2])
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "Another program has the port" in errors

@@ -41,6 +41,34 @@ print("calls:", source.calls)
 """
 
 
+FETCHING = """
+from gevent import monkey; monkey.patch_all()
+import sys, gevent
+from pgp_config import source_from_url
+
+source = source_from_url(sys.argv[1])
+readers = [gevent.spawn(source.fetch, "KEY") for _ in range(20)]
+gevent.joinall(readers, raise_error=True)
+print({reader.value.version for reader in readers})
+source.close()
+"""
+
+
+# promise 16
+def test_greenlets_fetch_over_rest(secret_manager):
+    secret_manager.add("KEY", "canary")
+    url = f"gsm://local?endpoint={secret_manager.rest_endpoint}&transport=rest"
+    warnings = ("-W", "error", "-W", "ignore::FutureWarning")
+    run = subprocess.run(
+        [sys.executable, *warnings, "-c", FETCHING, url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == ("{1}\n", "")
+
+
 # promise 16
 def test_greenlets_share_a_fetch_and_do_not_block_one_another():
     run = subprocess.run(

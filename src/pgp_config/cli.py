@@ -20,6 +20,12 @@ app = typer.Typer(
     help="Secrets that rotate while the service runs.",
 )
 
+#: Lines to paste into a shell.
+_REST = """\
+REST at {url} for gcloud:
+  export CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER={url}
+  export CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true CLOUDSDK_CORE_PROJECT={project}"""
+
 
 @app.callback()
 def _commands() -> None:
@@ -28,7 +34,11 @@ def _commands() -> None:
 
 @app.command()
 def emulator(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For gRPC; 0 for a free one.")] = 0,
+    rest_port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="For REST, as gcloud speaks it; 0 for a free one."),
+    ] = 0,
     seed: Annotated[
         Path | None,
         typer.Option(help="A JSON file: names, each with a text or a list of texts (versions)."),
@@ -41,16 +51,17 @@ def emulator(
     when it ends: it is NO PLACE FOR REAL SECRETS.
 
     The first line of output is its address. Point a service at it with
-    PGP_CONFIG_SOURCE='gsm://local?endpoint=ADDRESS'. It ends on Ctrl-C or SIGTERM.
+    PGP_CONFIG_SOURCE='gsm://local?endpoint=ADDRESS'; the lines after it say how gcloud finds it.
+    It ends on Ctrl-C or SIGTERM.
     """
     try:
-        _serve(port, seed, project)
+        _serve(port, rest_port, seed, project)
     except PgpConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
 
-def _serve(port: int, file: Path | None, project: str) -> None:
+def _serve(port: int, rest_port: int, file: Path | None, project: str) -> None:
     try:
         from pgp_config.emulator import SecretManagerEmulator  # noqa: PLC0415  needs an extra
         from pgp_config.emulator.seed import seed  # noqa: PLC0415  as above
@@ -60,13 +71,14 @@ def _serve(port: int, file: Path | None, project: str) -> None:
             err=True,
         )
         raise typer.Exit(1) from None
-    server = SecretManagerEmulator(project, port=port)
+    server = SecretManagerEmulator(project, port=port, rest_port=rest_port)
     seeded = 0 if file is None else seed(server, file)
     ends = {signal.SIGINT, signal.SIGTERM}
     # Before any thread is started: all of them inherit the mask, so that sigwait gets the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with server:
         typer.echo(f"Secret Manager emulator listening on {server.endpoint}")
+        typer.echo(_REST.format(url=f"http://{server.rest_endpoint}/", project=project))
         typer.echo(f"{seeded} secrets in projects/{project}. No place for real secrets.")
         sys.stdout.flush()
         signal.sigwait(ends)

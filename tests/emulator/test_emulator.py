@@ -1,15 +1,19 @@
-"""The local Secret Manager, as Google's own clients see it."""
+"""The local Secret Manager, as Google's own clients see it, over gRPC and over REST."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
 import grpc
 import pytest
+import requests
 from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import secretmanager
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
     SecretManagerServiceGrpcAsyncIOTransport,
     SecretManagerServiceGrpcTransport,
+    SecretManagerServiceRestTransport,
 )
 
 from pgp_config import DeclarationError
@@ -17,6 +21,9 @@ from pgp_config.emulator import SecretManagerEmulator, StatusError
 
 PROJECT = "projects/local"
 AUTOMATIC = {"automatic": {}}
+
+#: What a call that a stop ends raises, over either transport.
+UNANSWERED = (exceptions.GoogleAPICallError, requests.ConnectionError)
 
 
 class Clock:
@@ -37,13 +44,59 @@ def manager(clock):
         yield emulator
 
 
+@pytest.fixture(params=["grpc", "rest"])
+def transport(request):
+    return request.param
+
+
 @pytest.fixture
-def client(manager):
-    channel = grpc.insecure_channel(manager.endpoint)
-    yield secretmanager.SecretManagerServiceClient(
-        transport=SecretManagerServiceGrpcTransport(channel=channel)
-    )
-    channel.close()
+def connect(transport):
+    """Clients of Google's on a local Secret Manager, closed after the test."""
+    with contextlib.ExitStack() as opened:
+        yield lambda manager: opened.enter_context(client_of(manager, transport))
+
+
+@contextlib.contextmanager
+def client_of(manager, transport):
+    if transport == "grpc":
+        made = SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(manager.endpoint))
+    else:
+        made = SecretManagerServiceRestTransport(
+            host=manager.rest_endpoint, url_scheme="http", credentials=AnonymousCredentials()
+        )
+    yield secretmanager.SecretManagerServiceClient(transport=made)
+    made.close()
+
+
+@pytest.fixture
+def client(manager, connect):
+    return connect(manager)
+
+
+@pytest.fixture
+def refuses(transport):
+    """Like `pytest.raises`, for an exception that Google's client raises over gRPC.
+
+    Over REST it raises that one's parent, and leaves the status in the answer; a name that fits no path it
+    refuses itself.
+    """
+
+    @contextlib.contextmanager
+    def refused(kind, match=None):
+        if transport == "grpc":
+            with pytest.raises(kind, match=match):
+                yield
+            return
+        with pytest.raises((kind.__mro__[1], ValueError), match=match) as caught:
+            yield
+        if isinstance(caught.value, exceptions.GoogleAPICallError):
+            error = caught.value.response.json()["error"]
+            assert error["status"] == kind.grpc_status_code.name
+            assert error["code"] == caught.value.response.status_code == kind.code
+        else:
+            assert "Invalid request" in str(caught.value)
+
+    return refused
 
 
 @pytest.fixture
@@ -66,12 +119,12 @@ def access(client, secret, version="latest"):
 # -- secrets ---------------------------------------------------------------------------------
 
 
-def test_a_secret_is_created_read_listed_and_deleted(client, secret):
+def test_a_secret_is_created_read_listed_and_deleted(client, secret, refuses):
     assert secret.name == f"{PROJECT}/secrets/KEY"
     assert client.get_secret(name=secret.name) == secret
     assert [s.name for s in client.list_secrets(parent=PROJECT)] == [secret.name]
     client.delete_secret(name=secret.name)
-    with pytest.raises(exceptions.NotFound):
+    with refuses(exceptions.NotFound):
         client.get_secret(name=secret.name)
 
 
@@ -95,12 +148,12 @@ def test_a_secret_is_created_read_listed_and_deleted(client, secret):
         (PROJECT, "OTHER", {"replication": AUTOMATIC, "version_aliases": {"prod": 1}}, exceptions.FailedPrecondition),
     ],
 )  # fmt: skip
-def test_what_cannot_be_created(client, secret, parent, secret_id, given, error):
-    with pytest.raises(error):
+def test_what_cannot_be_created(client, secret, parent, secret_id, given, error, refuses):
+    with refuses(error):
         client.create_secret(parent=parent, secret_id=secret_id, secret=given)
 
 
-def test_lists_come_in_pages_newest_first_and_filtered(client, secret):
+def test_lists_come_in_pages_newest_first_and_filtered(client, secret, refuses):
     for number in range(5):
         labels = {"env": "prod" if number % 2 else "test", "team": "pay"}
         client.create_secret(
@@ -123,24 +176,24 @@ def test_lists_come_in_pages_newest_first_and_filtered(client, secret):
     assert found("labels.env=test AND name:s4") == ["S4"]
     assert found("labels.none:*") == []
     for wrong in ("labels.env>prod", "state=ENABLED", "OR"):
-        with pytest.raises(exceptions.InvalidArgument):
+        with refuses(exceptions.InvalidArgument):
             found(wrong)
 
 
-def test_page_sizes_and_tokens_that_are_none(client):
+def test_page_sizes_and_tokens_that_are_none(client, refuses):
     for wrong in ({"page_size": -1}, {"page_token": "!"}, {"page_token": "eHl6"}):
-        with pytest.raises(exceptions.InvalidArgument):
+        with refuses(exceptions.InvalidArgument):
             client.list_secrets(request={"parent": PROJECT, **wrong})
 
 
-def test_an_update_changes_what_the_mask_names_and_checks_the_etag(client, secret):
+def test_an_update_changes_what_the_mask_names_and_checks_the_etag(client, secret, refuses):
     changed = client.update_secret(
         secret={"name": secret.name, "labels": {"env": "test"}, "annotations": {"note": "x"}},
         update_mask={"paths": ["labels"]},
     )
     assert dict(changed.labels) == {"env": "test"}
     assert dict(changed.annotations) == {}
-    with pytest.raises(exceptions.FailedPrecondition):
+    with refuses(exceptions.FailedPrecondition):
         client.update_secret(
             secret={"name": secret.name, "etag": secret.etag}, update_mask={"paths": ["labels"]}
         )
@@ -149,13 +202,13 @@ def test_an_update_changes_what_the_mask_names_and_checks_the_etag(client, secre
     )
     assert dict(cleared.labels) == {}
     for paths in ([], ["name"], ["replication", "labels"]):
-        with pytest.raises(exceptions.InvalidArgument):
+        with refuses(exceptions.InvalidArgument):
             client.update_secret(secret={"name": secret.name}, update_mask={"paths": paths})
-    with pytest.raises(exceptions.FailedPrecondition):
+    with refuses(exceptions.FailedPrecondition):
         client.delete_secret(request={"name": secret.name, "etag": secret.etag})
 
 
-def test_aliases_name_versions_that_exist(client, secret):
+def test_aliases_name_versions_that_exist(client, secret, refuses):
     add(client, secret, b"one")
     add(client, secret, b"two")
 
@@ -168,18 +221,18 @@ def test_aliases_name_versions_that_exist(client, secret):
     alias(prod=1, next=2)
     assert access(client, secret, "prod").payload.data == b"one"
     assert client.get_secret_version(name=f"{secret.name}/versions/next").name.endswith("/2")
-    with pytest.raises(exceptions.FailedPrecondition):
+    with refuses(exceptions.FailedPrecondition):
         alias(prod=3)
     for wrong in ({"latest": 1}, {"NEW": 1}, {"1a": 1}, {f"a{n}": 1 for n in range(51)}):
-        with pytest.raises(exceptions.InvalidArgument):
+        with refuses(exceptions.InvalidArgument):
             alias(**wrong)
-    with pytest.raises(exceptions.NotFound):
+    with refuses(exceptions.NotFound):
         access(client, secret, "unknown")
-    with pytest.raises(exceptions.InvalidArgument):
+    with refuses(exceptions.InvalidArgument):
         client.disable_secret_version(name=f"{secret.name}/versions/prod")
 
 
-def test_a_secret_with_a_ttl_expires(client, clock):
+def test_a_secret_with_a_ttl_expires(client, clock, refuses):
     made = client.create_secret(
         parent=PROJECT,
         secret_id="SHORT",
@@ -193,7 +246,7 @@ def test_a_secret_with_a_ttl_expires(client, clock):
     clock.now += 59
     client.get_secret(name=made.name)
     clock.now += 1
-    with pytest.raises(exceptions.NotFound):
+    with refuses(exceptions.NotFound):
         client.get_secret(name=made.name)
     assert list(client.list_secrets(parent=PROJECT)) == []
 
@@ -228,10 +281,10 @@ def test_versions_are_numbered_and_accessed_by_number_and_latest(client, secret)
     assert [v.name.rpartition("/")[2] for v in listed] == ["2", "1"]
 
 
-def test_payloads_that_are_refused(client, secret):
-    with pytest.raises(exceptions.InvalidArgument, match="crc32c"):
+def test_payloads_that_are_refused(client, secret, refuses):
+    with refuses(exceptions.InvalidArgument, match="crc32c"):
         add(client, secret, b"one", data_crc32c=1)
-    with pytest.raises(exceptions.InvalidArgument, match="65536"):
+    with refuses(exceptions.InvalidArgument, match="65536"):
         add(client, secret, b"x" * 65537)
     add(client, secret, b"x" * 65536)
 
@@ -249,19 +302,19 @@ def test_payloads_that_are_refused(client, secret):
         ("nonsense", exceptions.InvalidArgument),
     ],
 )
-def test_names_of_versions_that_are_not_there(client, secret, name, error):
-    with pytest.raises(error):
+def test_names_of_versions_that_are_not_there(client, secret, name, error, refuses):
+    with refuses(error):
         client.access_secret_version(name=name, retry=None)
 
 
-def test_disabled_enabled_and_destroyed_versions(client, secret):
+def test_disabled_enabled_and_destroyed_versions(client, secret, refuses):
     add(client, secret, b"one")
     newest = add(client, secret, b"two")
     off = client.disable_secret_version(name=newest.name)
     assert off.state.name == "DISABLED"
     # `latest` is the newest version in any state.
     for version in ("latest", 2):
-        with pytest.raises(exceptions.FailedPrecondition, match="DISABLED"):
+        with refuses(exceptions.FailedPrecondition, match="DISABLED"):
             access(client, secret, version)
     assert access(client, secret, 1).payload.data == b"one"
     client.enable_secret_version(name=newest.name)
@@ -269,10 +322,10 @@ def test_disabled_enabled_and_destroyed_versions(client, secret):
     gone = client.destroy_secret_version(name=newest.name)
     assert gone.state.name == "DESTROYED"
     assert gone.destroy_time is not None
-    with pytest.raises(exceptions.FailedPrecondition, match="DESTROYED"):
+    with refuses(exceptions.FailedPrecondition, match="DESTROYED"):
         access(client, secret)
     for change in (client.enable_secret_version, client.disable_secret_version):
-        with pytest.raises(exceptions.FailedPrecondition):
+        with refuses(exceptions.FailedPrecondition):
             change(name=newest.name)
 
     def states(expression):
@@ -283,7 +336,7 @@ def test_disabled_enabled_and_destroyed_versions(client, secret):
     assert states("state:DESTROYED") == ["2"]
 
 
-def test_changes_of_a_version_check_its_etag(client, secret):
+def test_changes_of_a_version_check_its_etag(client, secret, refuses):
     version = add(client, secret, b"one")
     client.disable_secret_version(request={"name": version.name, "etag": version.etag})
     for change in (
@@ -291,11 +344,11 @@ def test_changes_of_a_version_check_its_etag(client, secret):
         client.disable_secret_version,
         client.destroy_secret_version,
     ):
-        with pytest.raises(exceptions.FailedPrecondition, match="etag"):
+        with refuses(exceptions.FailedPrecondition, match="etag"):
             change(request={"name": version.name, "etag": version.etag})
 
 
-def test_destruction_can_be_delayed_and_called_off(client, clock):
+def test_destruction_can_be_delayed_and_called_off(client, clock, refuses):
     made = client.create_secret(
         parent=PROJECT,
         secret_id="LATER",
@@ -305,7 +358,7 @@ def test_destruction_can_be_delayed_and_called_off(client, clock):
     scheduled = client.destroy_secret_version(name=version.name)
     assert scheduled.state.name == "DISABLED"
     assert scheduled.scheduled_destroy_time.timestamp() == clock.now + 86400
-    with pytest.raises(exceptions.FailedPrecondition):
+    with refuses(exceptions.FailedPrecondition):
         access(client, made)
     client.enable_secret_version(name=version.name)
     clock.now += 90_000
@@ -318,18 +371,18 @@ def test_destruction_can_be_delayed_and_called_off(client, clock):
 # -- policies --------------------------------------------------------------------------------
 
 
-def test_policies_are_kept_and_checked_by_etag(client, secret):
+def test_policies_are_kept_and_checked_by_etag(client, secret, refuses):
     binding = {"role": "roles/secretmanager.secretAccessor", "members": ["user:a@example.com"]}
     request = {"resource": secret.name, "policy": {"bindings": [binding]}}
     stored = client.set_iam_policy(request=request)
     assert client.get_iam_policy(request={"resource": secret.name}) == stored
     client.set_iam_policy(request={"resource": secret.name, "policy": {"etag": stored.etag}})
-    with pytest.raises(exceptions.Aborted):
+    with refuses(exceptions.Aborted):
         client.set_iam_policy(request={"resource": secret.name, "policy": {"etag": stored.etag}})
     wanted = ["secretmanager.versions.access"]
     answer = client.test_iam_permissions(request={"resource": secret.name, "permissions": wanted})
     assert list(answer.permissions) == wanted
-    with pytest.raises(exceptions.NotFound):
+    with refuses(exceptions.NotFound):
         client.get_iam_policy(request={"resource": f"{PROJECT}/secrets/NONE"})
 
 
@@ -347,11 +400,11 @@ async def test_googles_asynchronous_client_works_too(manager):
     await channel.close()
 
 
-def test_calls_are_counted_by_method_and_secret(manager, client, secret):
+def test_calls_are_counted_by_method_and_secret(manager, client, secret, transport, refuses):
     add(client, secret, b"one")
     access(client, secret)
     access(client, secret)
-    with pytest.raises(exceptions.NotFound):
+    with refuses(exceptions.NotFound):
         access(client, secret, 9)
     calls = manager.calls
     assert calls.count("AccessSecretVersion", "KEY") == 3
@@ -359,15 +412,16 @@ def test_calls_are_counted_by_method_and_secret(manager, client, secret):
     assert calls.count() == 5
     last = calls.log()[-1]
     assert (last.method, last.secret, last.code) == ("AccessSecretVersion", "KEY", "NOT_FOUND")
-    assert "grpc" in last.caller
+    assert ("grpc" in last.caller) == (transport == "grpc")
+    assert last.caller
     calls.reset()
     assert calls.count() == 0
 
 
-def test_faults_once_by_chance_and_until_cleared(manager, client, secret):
+def test_faults_once_by_chance_and_until_cleared(manager, client, secret, refuses):
     add(client, secret, b"one")
     manager.inject("UNAVAILABLE", method="AccessSecretVersion", secret="KEY", times=1)
-    with pytest.raises(exceptions.ServiceUnavailable):
+    with refuses(exceptions.ServiceUnavailable):
         access(client, secret)
     access(client, secret)
     manager.inject("RESOURCE_EXHAUSTED", secret="OTHER")
@@ -387,10 +441,10 @@ def test_faults_once_by_chance_and_until_cleared(manager, client, secret):
         manager.inject("BROKEN")
 
 
-def test_access_can_be_denied(manager, client, secret):
+def test_access_can_be_denied(manager, client, secret, refuses):
     add(client, secret, b"one")
     manager.deny("KEY")
-    with pytest.raises(exceptions.PermissionDenied, match="or it may not exist"):
+    with refuses(exceptions.PermissionDenied, match="or it may not exist"):
         access(client, secret)
     manager.allow("KEY")
     access(client, secret)
@@ -427,7 +481,7 @@ def test_calls_can_be_held_and_are_let_go_by_a_stop(manager, client, secret):
         late = pool.submit(access, client, secret)
         assert manager._stopping.entered.wait(10)
         manager.stop()
-        with pytest.raises(exceptions.GoogleAPICallError):
+        with pytest.raises(UNANSWERED):
             late.result(10)
 
 
@@ -447,26 +501,21 @@ def test_a_stop_lets_held_calls_go(manager, client, secret):
         read = pool.submit(access, client, secret)
         assert hold.entered.wait(10)
         manager.stop()
-        with pytest.raises(exceptions.GoogleAPICallError):
+        with pytest.raises(UNANSWERED):
             read.result(10)
 
 
-def test_it_stops_and_starts_on_its_port_with_its_state(manager):
+def test_it_stops_and_starts_on_its_ports_with_its_state(manager, connect):
     manager.add("KEY", "one")
-    endpoint = manager.endpoint
+    endpoints = manager.endpoint, manager.rest_endpoint
     manager.stop()
     manager.stop()
     manager.wait()
     manager.start()
     manager.start()
-    assert manager.endpoint == endpoint
-    channel = grpc.insecure_channel(endpoint)
-    client = secretmanager.SecretManagerServiceClient(
-        transport=SecretManagerServiceGrpcTransport(channel=channel)
-    )
-    answer = client.access_secret_version(name=f"{PROJECT}/secrets/KEY/versions/1")
+    assert (manager.endpoint, manager.rest_endpoint) == endpoints
+    answer = connect(manager).access_secret_version(name=f"{PROJECT}/secrets/KEY/versions/1")
     assert answer.payload.data == b"one"
-    channel.close()
 
 
 def test_waiting_ends_with_the_server(manager):
@@ -496,11 +545,13 @@ def test_it_binds_to_the_loopback_only():
         SecretManagerEmulator(host="0.0.0.0")  # noqa: S104  refused
 
 
-def test_a_port_that_is_taken_is_a_clear_error(manager):
-    port = int(manager.endpoint.rpartition(":")[2])
-    other = SecretManagerEmulator(port=port)
-    with pytest.raises(DeclarationError, match="Another program has the port"):
+@pytest.mark.parametrize("option", ["port", "rest_port"])
+def test_a_port_that_is_taken_is_a_clear_error(manager, option):
+    endpoint = manager.endpoint if option == "port" else manager.rest_endpoint
+    other = SecretManagerEmulator(**{option: int(endpoint.rpartition(":")[2])})
+    with pytest.raises(DeclarationError, match=f"on {endpoint}.* Another program has the port"):
         other.start()
+    other.stop()
 
 
 def test_no_value_in_its_texts(manager):

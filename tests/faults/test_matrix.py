@@ -26,7 +26,7 @@ from pgp_config import (
 )
 from pgp_config.emulator.controls import CODES
 from pgp_config.events import FetchFailed, LatestDisabled, ServedStale, VersionRejected
-from pgp_config.sources import google
+from pgp_config.sources.google import retries
 from pgp_config.testing.history import Bounds, Change, History, Read
 
 KEY, OTHER, SIGNING = "FAULT_KEY", "FAULT_OTHER", "FAULT_SIGNING_KEY"
@@ -107,8 +107,8 @@ class Drill:
 
 @pytest.fixture
 def drill(secret_manager, make, clock, events, monkeypatch):
-    monkeypatch.setattr(google, "SHORTEST_BACKOFF", 0.001)
-    monkeypatch.setattr(google, "LONGEST_BACKOFF", 0.002)
+    monkeypatch.setattr(retries, "SHORTEST_BACKOFF", 0.001)
+    monkeypatch.setattr(retries, "LONGEST_BACKOFF", 0.002)
     made = Drill(secret_manager, make, clock, events)
     yield made
     secret_manager.clear_faults()

@@ -293,9 +293,10 @@ class TestDirectory(SourceContract, GuardedSourceContract):
 
 
 class GoogleHarness:
-    def __init__(self, emulator):
+    def __init__(self, emulator, transport):
         self._emulator = emulator
-        self.source = GoogleSecretManager(emulator.project, endpoint=emulator.endpoint)
+        endpoint = emulator.endpoint if transport == "grpc" else emulator.rest_endpoint
+        self.source = GoogleSecretManager(emulator.project, endpoint=endpoint, transport=transport)
         self.put = emulator.add
         self.disable = emulator.disable
         self.enable = emulator.enable
@@ -309,20 +310,24 @@ class GoogleHarness:
 
 
 class TestGoogle(VersionedSourceContract, GuardedSourceContract):
+    @pytest.fixture(params=["grpc", "rest"])
+    def transport(self, request):
+        return request.param
+
     @pytest.fixture
-    def harness(self):
+    def harness(self, transport):
         with SecretManagerEmulator("local") as emulator:
-            harness = GoogleHarness(emulator)
+            harness = GoogleHarness(emulator, transport)
             yield harness
             harness.source.close()
 
     # promise 16
     @needs_fork
-    def test_a_forked_child_fetches_and_so_does_its_parent(self):
+    def test_a_forked_child_fetches_and_so_does_its_parent(self, transport):
         # In a process of its own, with the server in another: a process with a gRPC server in it
         # cannot be forked safely.
         ran = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", FORKING],
+            [sys.executable, "-W", "ignore", "-c", FORKING, transport],
             capture_output=True,
             text=True,
             timeout=120,
@@ -356,7 +361,7 @@ from pgp_config.emulator import SecretManagerEmulator
 
 with SecretManagerEmulator("local") as emulator:
     emulator.add("KEY", "canary-4711")
-    print(emulator.endpoint, flush=True)
+    print(emulator.endpoint, emulator.rest_endpoint, flush=True)
     input()
 """
 
@@ -367,8 +372,14 @@ from pgp_config.sources import GoogleSecretManager
 server = subprocess.Popen(
     [sys.executable, "-c", {SERVING!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
 )
+transport = sys.argv[1]
+endpoints = dict(zip(("grpc", "rest"), server.stdout.readline().split()))
 source = GoogleSecretManager(
-    "local", endpoint=server.stdout.readline().strip(), attempt_timeout=10, total_timeout=20
+    "local",
+    endpoint=endpoints[transport],
+    transport=transport,
+    attempt_timeout=10,
+    total_timeout=20,
 )
 source.fetch("KEY")
 for _ in range(5):

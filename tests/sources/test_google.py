@@ -1,4 +1,7 @@
-"""Our deadline, retry and errors around Google's client, driven by a client that fails on demand."""
+"""Our deadline, retry and errors around Google's client, driven by a client that fails on demand.
+
+Over REST the same promises are driven by answers of HTTP: test_google_rest.py.
+"""
 
 import base64
 import functools
@@ -16,8 +19,8 @@ from threading import Barrier
 import google.auth
 import grpc
 import pytest
+import tenacity
 from google.api_core import exceptions
-from google.api_core.retry import retry_base, retry_unary
 from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.secretmanager_v1 import AccessSecretVersionResponse
@@ -37,7 +40,7 @@ from pgp_config import (
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.secret import Decoder
 from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources import google as ours
+from pgp_config.sources.google import manager, over_grpc, retries
 
 NAME = "projects/4711/secrets/KEY/versions/7"
 TRANSPORTS = "google.cloud.secretmanager_v1.services.secret_manager_service.transports"
@@ -97,10 +100,17 @@ def source_of(*script, clock=None, **options):
 @pytest.fixture
 def clock(monkeypatch):
     fake = FakeTime()
-    for module in (retry_base, retry_unary, ours):
+    for module in (tenacity, tenacity.nap, retries):
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(random, "uniform", lambda _, most: most)
     return fake
+
+
+def client_of(**options):
+    """What a source connects with."""
+    return over_grpc.connect(
+        **{"location": None, "endpoint": None, "credentials": None, **options}
+    )
 
 
 def no_credentials(*_, **__):
@@ -369,7 +379,7 @@ def kept(monkeypatch):
 # promise 15
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_googles_log_of_answers_at_debug_withholds_them(transport, kept):
-    GoogleSecretManager("p", endpoint="127.0.0.1:1")._default_client().transport.close()
+    client_of(endpoint="127.0.0.1:1").close()
     logger, records = kept(transport)
     secret = {"response": {"payload": "canary"}, "httpResponse": {"payload": "canary"}}
     logger.debug("Received response", extra=secret)
@@ -511,15 +521,15 @@ def test_closing_while_a_client_cannot_be_made_closes_nothing():
 
 # promise 16
 def test_a_child_leaves_the_inherited_client_alone_and_alive(monkeypatch):
-    monkeypatch.setattr(ours, "_inherited", [])
+    monkeypatch.setattr(manager, "_inherited", [])
     source, client = source_of(answer())
     source.renew_after_fork()
-    assert ours._inherited == []
+    assert manager._inherited == []
     source.fetch("KEY")
     source.renew_after_fork()
     source.close()
     assert client.closed == 0
-    assert [kept.result() for kept in ours._inherited] == [client]
+    assert [kept.result().google for kept in manager._inherited] == [client]
     gc.collect()
     assert source.fetch("KEY").version == 7
 
@@ -550,10 +560,9 @@ def channels(monkeypatch):
 )
 def test_the_client_connects_to_the_global_or_the_regional_endpoint(location, host, channels):
     credentials = AnonymousCredentials()
-    source = GoogleSecretManager("p", location=location, credentials=credentials)
-    client = source._default_client()
-    assert client.transport.host == host
-    client.transport.close()
+    client = client_of(location=location, credentials=credentials)
+    assert client.google.transport.host == host
+    client.close()
     [(connected, options)] = channels
     assert connected == host
     assert options["credentials"] is credentials
@@ -571,7 +580,7 @@ def test_a_local_server_is_reached_without_encryption_and_credentials(monkeypatc
 
     monkeypatch.setattr(grpc, "insecure_channel", record)
     monkeypatch.setattr(google.auth, "default", no_credentials)
-    GoogleSecretManager("p", endpoint="localhost:8085")._default_client().transport.close()
+    client_of(endpoint="localhost:8085").close()
     [(target, options)] = created
     assert target == "localhost:8085"
     assert options["grpc.enable_http_proxy"] == 0
@@ -586,14 +595,29 @@ def test_missing_credentials_are_no_outage(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("module", "text"), [("grpc", "grpc"), ("google.cloud.secretmanager_v1", "secretmanager")]
+    ("transport", "module", "extra"),
+    [
+        ("grpc", "grpc", "google"),
+        ("grpc", "google.cloud.secretmanager_v1", "google"),
+        ("grpc", "tenacity", "google"),
+        ("rest", "requests", "google-rest"),
+        ("rest", "google.auth", "google-rest"),
+        ("rest", "tenacity", "google-rest"),
+    ],
 )
-def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch, module, text):
+def test_a_missing_library_is_named_with_the_command_that_installs_it(
+    monkeypatch, transport, module, extra
+):
     monkeypatch.setitem(sys.modules, module, None)
+    package = sys.modules["pgp_config.sources.google"]
+    for part in ("retries", "over_grpc", "over_rest"):
+        monkeypatch.delitem(sys.modules, f"{package.__name__}.{part}", raising=False)
+        monkeypatch.delattr(package, part, raising=False)
+    source = GoogleSecretManager("p", endpoint="127.0.0.1:1", transport=transport)
     with pytest.raises(DeclarationError, match="cannot be imported") as caught:
-        GoogleSecretManager("p", endpoint="127.0.0.1:1").fetch("KEY")
-    assert text in caught.value.happened
-    assert "pip install 'pgp-config[google]'" in caught.value.remedy
+        source.fetch("KEY")
+    assert module in caught.value.happened
+    assert f"pip install 'pgp-config[{extra}]'" in caught.value.remedy
 
 
 def test_a_library_that_is_broken_without_a_name_is_told_too():
@@ -620,7 +644,7 @@ def test_grpc_waits_in_gevents_way_where_sockets_are_patched(monkeypatch, patche
     adapter = types.SimpleNamespace(init_gevent=lambda: called.append(1))
     monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
     monkeypatch.setitem(sys.modules, "grpc.experimental.gevent", adapter)
-    GoogleSecretManager("p", endpoint="127.0.0.1:1")._default_client().transport.close()
+    client_of(endpoint="127.0.0.1:1").close()
     assert len(called) == calls
 
 
@@ -628,7 +652,9 @@ def test_googles_libraries_are_not_imported_before_the_first_fetch():
     program = (
         "import sys; from pgp_config.sources import GoogleSecretManager, source_from_url\n"
         "GoogleSecretManager('p', location='europe-west1'); source_from_url('gsm://p')\n"
-        "print(sorted({name for name in sys.modules if name.split('.')[0] in ('google', 'grpc')}))"
+        "GoogleSecretManager('p', transport='rest')\n"
+        "heavy = {'google', 'grpc', 'requests', 'tenacity', 'urllib3'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -690,6 +716,18 @@ GIVEN = {
     "credentials": AnonymousCredentials(),
     "client_factory": FakeClient,
 }
+
+
+def test_a_factory_decides_its_transport_itself():
+    with pytest.raises(DeclarationError, match="client_factory and transport='rest'") as caught:
+        GoogleSecretManager("p", client_factory=FakeClient, transport="rest")
+    assert "Leave the transport out" in caught.value.remedy
+
+
+@pytest.mark.parametrize("transport", ["", "REST", "http", None])
+def test_a_transport_is_one_of_two(transport):
+    with pytest.raises(DeclarationError, match="transport='grpc' or transport='rest'"):
+        GoogleSecretManager("p", transport=transport)
 
 
 @pytest.mark.parametrize("left_out", GIVEN)

@@ -1,6 +1,7 @@
-"""Google's own client against a local Secret Manager, over a real connection."""
+"""Either transport against a local Secret Manager, over a real connection."""
 
 import random
+from urllib.parse import urlencode
 
 import pytest
 
@@ -23,14 +24,21 @@ def emulator():
         yield emulator
 
 
+@pytest.fixture(params=["grpc", "rest"])
+def address(request, emulator):
+    """The options that lead to the emulator."""
+    endpoint = emulator.endpoint if request.param == "grpc" else emulator.rest_endpoint
+    return {"endpoint": endpoint, "transport": request.param}
+
+
 @pytest.fixture
-def connect(emulator, monkeypatch):
+def connect(address, monkeypatch):
     """Sources on the emulator, closed after the test; their pauses before a retry last 0 s."""
     monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
     made = []
 
     def make(**options):
-        made.append(GoogleSecretManager("local", endpoint=emulator.endpoint, **options))
+        made.append(GoogleSecretManager("local", **address, **options))
         return made[-1]
 
     yield make
@@ -125,12 +133,12 @@ def test_a_secret_without_a_version_is_not_found(emulator, connect):
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_a_local_server(connect, monkeypatch):
-    for variable in ("http_proxy", "https_proxy", "grpc_proxy"):
+    for variable in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
     assert connect().fetch("KEY").data == b"canary"
 
 
-def test_a_url_leads_there(emulator):
-    source = source_from_url(f"gsm://local?endpoint={emulator.endpoint}")
+def test_a_url_leads_there(address):
+    source = source_from_url(f"gsm://local?{urlencode(address)}")
     assert source.fetch("KEY").data == b"canary"
     source.close()

@@ -1,4 +1,4 @@
-"""A local Secret Manager for development and tests: Google's own clients talk to it over gRPC."""
+"""A local Secret Manager for development and tests: Google's own clients talk to it over gRPC and REST."""
 
 from pgp_config.emulator.controls import Call, Calls, Hold
 from pgp_config.emulator.rules import StatusError

@@ -12,8 +12,10 @@ import grpc  # type: ignore[import-untyped]  # grpcio has no types
 
 from pgp_config.emulator.controls import Controls
 from pgp_config.emulator.messages import Secret, SecretPayload
+from pgp_config.emulator.over_grpc import handler_of
+from pgp_config.emulator.over_rest import RestServer
 from pgp_config.emulator.rules import StatusError
-from pgp_config.emulator.service import Methods, handler_of
+from pgp_config.emulator.service import Methods
 from pgp_config.emulator.store import Store
 from pgp_config.errors import DeclarationError
 
@@ -27,12 +29,14 @@ THREADS = 16
 class SecretManagerEmulator(Controls):
     """A Secret Manager on the loopback that Google's own clients talk to; no place for real secrets.
 
-    It holds everything in memory, asks nobody who they are, and speaks without TLS.
+    It holds everything in memory, asks nobody who they are, and speaks without TLS: gRPC on one port, REST
+    (HTTP/1.1 and JSON) on another.
 
     Args:
         project: The project that `add()` and its like write to; callers may use any.
         host: An address of the loopback.
-        port: The port; 0 for a free one, which is kept over `stop()` and `start()`.
+        port: The port of gRPC; 0 for a free one, which is kept over `stop()` and `start()`.
+        rest_port: The port of REST; as `port`.
         clock: Seconds of Unix time; a test gives its own, for TTLs and delayed destruction.
         seed: For faults by chance.
 
@@ -46,6 +50,7 @@ class SecretManagerEmulator(Controls):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        rest_port: int = 0,
         clock: Callable[[], float] = time.time,
         seed: int = 0,
     ) -> None:
@@ -59,51 +64,78 @@ class SecretManagerEmulator(Controls):
         self.store = Store(clock)
         self._host = host
         self._port = port
-        self._server: Any = None
+        self._rest_port = rest_port
+        self._methods = Methods(self.store, self)
+        self._servers: tuple[Any, RestServer] | None = None
 
     def __repr__(self) -> str:
         return f"<SecretManagerEmulator at {self.endpoint}>"
 
     @property
     def endpoint(self) -> str:
-        """Where it listens, as a client's endpoint; the port is 0 before the first start."""
-        return f"{self._host}:{self._port}"
+        """Where it listens for gRPC, as a client's endpoint; the port is 0 before the first start."""
+        return _joined(self._host, self._port)
+
+    @property
+    def rest_endpoint(self) -> str:
+        """Where it listens for REST, over HTTP; the port is 0 before the first start."""
+        return _joined(self._host, self._rest_port)
 
     def start(self) -> None:
         """Listen; what was stored before a stop is still there.
 
         Raises:
-            DeclarationError: If the port is taken.
+            DeclarationError: If a port is taken.
         """
-        if self._server is not None:
+        if self._servers is not None:
             return
         self.starting()
+        rest = self._rest_server()
+        try:
+            server = self._grpc_server()
+        except BaseException:
+            rest.disconnect()
+            rest.join()
+            raise
+        self._servers = server, rest
+
+    def stop(self) -> None:
+        """Stop listening, and end the calls in flight; idempotent."""
+        servers, self._servers = self._servers, None
+        if servers is not None:
+            server, rest = servers
+            # The connections end first: nobody is answered who was held back until the stop.
+            rest.disconnect()
+            stopped = server.stop(grace=None)
+            self.stopping()
+            stopped.wait()
+            rest.join()
+
+    def wait(self) -> None:
+        """Wait until it is stopped."""
+        if self._servers is not None:
+            self._servers[0].wait_for_termination()
+
+    def _grpc_server(self) -> Any:  # noqa: ANN401  grpcio has no types
         server = grpc.server(
             ThreadPoolExecutor(THREADS, "secret-manager-emulator"),
-            handlers=(handler_of(Methods(self.store, self), self),),
+            handlers=(handler_of(self._methods),),
             options=[("grpc.so_reuseport", 0)],
         )
         try:
             self._port = server.add_insecure_port(self.endpoint)
         except RuntimeError:
-            raise DeclarationError(
-                f"the local Secret Manager cannot listen on {self.endpoint}",
-                remedy="Another program has the port: take another, or 0 for a free one.",
-            ) from None
+            raise _taken(self.endpoint) from None
         server.start()
-        self._server = server
+        return server
 
-    def stop(self) -> None:
-        """Stop listening, and end the calls in flight; idempotent."""
-        server, self._server = self._server, None
-        if server is not None:
-            self.stopping()
-            server.stop(grace=None).wait()
-
-    def wait(self) -> None:
-        """Wait until it is stopped."""
-        if self._server is not None:
-            self._server.wait_for_termination()
+    def _rest_server(self) -> RestServer:
+        try:
+            server = RestServer(self._host, self._rest_port, self._methods)
+        except OSError:
+            raise _taken(self.rest_endpoint) from None
+        self._rest_port = server.port
+        return server
 
     def __enter__(self) -> Self:
         self.start()
@@ -160,6 +192,17 @@ class SecretManagerEmulator(Controls):
 
     def _path(self, name: str) -> str:
         return f"projects/{self.project}/secrets/{name}"
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _taken(endpoint: str) -> DeclarationError:
+    return DeclarationError(
+        f"the local Secret Manager cannot listen on {endpoint}",
+        remedy="Another program has the port: take another, or 0 for a free one.",
+    )
 
 
 def _number(version: Any) -> int:  # noqa: ANN401  a protobuf message

@@ -1,10 +1,10 @@
-"""The gRPC side: Google's methods on Google's messages, answered from the store."""
+"""Google's methods on Google's messages, answered from the store; knows no transport."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable  # noqa: TC003  a named tuple keeps its annotations
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import grpc  # type: ignore[import-untyped]  # grpcio has no types
 from google.iam.v1 import (  # type: ignore[import-untyped]  # it has no types
     iam_policy_pb2,
     policy_pb2,
@@ -15,15 +15,18 @@ from pgp_config.emulator import messages
 from pgp_config.emulator.rules import StatusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pgp_config.emulator.controls import Controls
     from pgp_config.emulator.store import Store
 
-SERVICE = "google.cloud.secretmanager.v1.SecretManagerService"
-
 Answer = Any
 """A protobuf message; the generated classes have no types."""
+
+
+class Method(NamedTuple):
+    """What answers a request, and the class of that."""
+
+    answer: Callable[[Any], Answer]
+    request: Any
 
 
 class Methods:
@@ -31,17 +34,38 @@ class Methods:
 
     Args:
         store: The state.
-        controls: Damages checksums as told.
+        controls: Delays, refuses and damages answers as told, and logs the calls.
     """
 
     def __init__(self, store: Store, controls: Controls) -> None:
         self._store = store
         self._controls = controls
+        self.table = self._table()
 
-    def table(self) -> dict[str, tuple[Callable[[Any], Answer], Any]]:
-        """Each method's name, with what answers it and the class of its request."""
+    def call(self, method: str, request: Any, caller: str) -> Answer:  # noqa: ANN401  see Answer
+        """Answer a request.
+
+        Args:
+            method: Such as "AccessSecretVersion".
+            request: Google's message.
+            caller: The client's user agent.
+
+        Raises:
+            StatusError: If the answer is not OK.
+        """
+        target = _target(request)
+        try:
+            self._controls.before(method, target)
+            answer = self.table[method].answer(request)
+        except StatusError as error:
+            self._controls.note(method, target, caller, error.code)
+            raise
+        self._controls.note(method, target, caller, "OK")
+        return answer
+
+    def _table(self) -> dict[str, Method]:
         m = messages
-        return {
+        methods = {
             "CreateSecret": (self._create_secret, m.CreateSecretRequest),
             "GetSecret": (lambda r: self._store.get_secret(r.name), m.GetSecretRequest),
             "ListSecrets": (self._list_secrets, m.ListSecretsRequest),
@@ -76,6 +100,7 @@ class Methods:
                 iam_policy_pb2.TestIamPermissionsRequest,
             ),
         }
+        return {name: Method(*method) for name, method in methods.items()}
 
     def _create_secret(self, request: Any) -> Answer:  # noqa: ANN401  see Answer
         return self._store.create_secret(request.parent, request.secret_id, request.secret)
@@ -113,39 +138,6 @@ class Methods:
         self._store.get_policy(request.resource)
         # A local caller has no identity: it may do everything that is asked about.
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
-
-
-def handler_of(methods: Methods, controls: Controls) -> Any:  # noqa: ANN401  grpcio has no types
-    """The handler that a gRPC server takes."""
-    return grpc.method_handlers_generic_handler(
-        SERVICE,
-        {
-            name: grpc.unary_unary_rpc_method_handler(
-                _unary(name, answer, controls),
-                request_deserializer=request.FromString,
-                response_serializer=lambda message: message.SerializeToString(),
-            )
-            for name, (answer, request) in methods.table().items()
-        },
-    )
-
-
-def _unary(
-    method: str, answer: Callable[[Any], Answer], controls: Controls
-) -> Callable[[Any, Any], Answer]:
-    def handle(request: Any, context: Any) -> Answer:  # noqa: ANN401  see Answer
-        target = _target(request)
-        caller = dict(context.invocation_metadata()).get("user-agent", "")
-        try:
-            controls.before(method, target)
-            response = answer(request)
-        except StatusError as error:
-            controls.note(method, target, caller, error.code)
-            context.abort(getattr(grpc.StatusCode, error.code), error.message)
-        controls.note(method, target, caller, "OK")
-        return response
-
-    return handle
 
 
 def _target(request: Any) -> str:  # noqa: ANN401  see Answer

@@ -30,9 +30,10 @@ def source_from_url(url: str) -> Source:
     """Make a source.
 
     Args:
-        url: `gsm://PROJECT[?location=LOCATION&endpoint=HOST:PORT]`, `env:` or `env:PREFIX_`,
-            `dir:///ABSOLUTE/PATH`, `memory:` (empty, for tests), or a scheme that another distribution
-            registered. No error shows more of it than its scheme and the names of its options.
+        url: `gsm://PROJECT[?location=LOCATION&endpoint=HOST:PORT&transport=rest]`, `env:` or
+            `env:PREFIX_`, `dir:///ABSOLUTE/PATH`, `memory:` (empty, for tests), or a scheme that another
+            distribution registered. No error of a URL shows more of it than its scheme and the names
+            of its options.
 
     Raises:
         DeclarationError: If the scheme is unknown, or its rest does not fit it.
@@ -59,14 +60,12 @@ def _split(url: str) -> SplitResult:
 
 
 def _google(parts: SplitResult) -> Source:
-    options = _options(parts, allowed=("location", "endpoint"))
+    options = _options(parts, allowed=("location", "endpoint", "transport"))
     if "@" in parts.netloc or parts.path not in ("", "/") or parts.fragment:
         raise _misfit("gsm", "names more than a project", "Write gsm://PROJECT?location=LOCATION.")
     if not parts.netloc:
         raise _misfit("gsm", "names no project", "Write gsm://PROJECT, such as gsm://pgp-live.")
-    return GoogleSecretManager(
-        parts.netloc, location=options.get("location"), endpoint=options.get("endpoint")
-    )
+    return GoogleSecretManager(parts.netloc, **options)  # type: ignore[arg-type]  # it checks them
 
 
 def _environment(parts: SplitResult) -> Source:

@@ -1,0 +1,103 @@
+"""What `GoogleSecretManager` may be given, checked before anything is connected."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Literal
+
+from pgp_config.errors import DeclarationError, SecretNotFound
+from pgp_config.policy import seconds
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+#: How Secret Manager is spoken to.
+Transport = Literal["grpc", "rest"]
+
+#: Seconds that one attempt, and all attempts of a fetch, may take.
+ATTEMPT_TIMEOUT, TOTAL_TIMEOUT = 1.0, 2.0
+
+_PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[A-Za-z0-9_-]+")
+_LOCATION = re.compile(r"[a-z0-9-]+")
+_SECRET = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+
+def checked_project(project: str) -> str:
+    """The project, if it is an id or a number."""
+    if isinstance(project, str) and _PROJECT.fullmatch(project):
+        return project
+    raise DeclarationError(
+        f"the Google Cloud project is {project!r}",
+        remedy="Give the project's id or number alone: GoogleSecretManager(project='pgp-live').",
+    )
+
+
+def checked_location(location: str | None) -> str | None:
+    """The location, if it is one or None."""
+    if location is None or (isinstance(location, str) and _LOCATION.fullmatch(location)):
+        return location
+    raise DeclarationError(
+        f"the location of the secrets is {location!r}",
+        remedy="Give a location such as 'europe-west1', or None for global secrets.",
+    )
+
+
+def checked_endpoint(endpoint: str | None) -> str | None:
+    """The endpoint, if it is on this machine or None."""
+    if endpoint is None or (isinstance(endpoint, str) and _is_loopback(endpoint)):
+        return endpoint
+    raise DeclarationError(
+        f"the endpoint is {endpoint!r}, which is not on this machine",
+        remedy="An endpoint is used without encryption: give '127.0.0.1:PORT'. For any other server "
+        "give a client_factory.",
+    )
+
+
+def _is_loopback(endpoint: str) -> bool:
+    host, _, port = endpoint.rpartition(":")
+    if not (port.isascii() and port.isdigit()):
+        return False
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_transport(transport: Transport, *, has_factory: bool) -> Transport:
+    """The transport, if there is one of that name and nothing else decides it."""
+    if transport not in ("grpc", "rest"):
+        raise DeclarationError(
+            f"the transport is {transport!r}", remedy="Give transport='grpc' or transport='rest'."
+        )
+    if has_factory and transport == "rest":
+        raise DeclarationError(
+            "GoogleSecretManager was given a client_factory and transport='rest'",
+            remedy="Leave the transport out: a factory makes Google's client, which imports gRPC and "
+            "brings its own transport (SecretManagerServiceClient(transport='rest') has one over REST).",
+        )
+    return transport
+
+
+def checked_timeouts(
+    attempt_timeout: float | timedelta, total_timeout: float | timedelta
+) -> tuple[float, float]:
+    """Both in seconds, if an attempt fits in the whole."""
+    attempt = seconds(attempt_timeout, what="attempt_timeout")
+    total = seconds(total_timeout, what="total_timeout")
+    if 0 < attempt <= total:
+        return attempt, total
+    raise DeclarationError(
+        f"attempt_timeout is {attempt:g} s and total_timeout {total:g} s",
+        remedy="Give an attempt more than 0 s, and all attempts together no less than one.",
+    )
+
+
+def checked_name(name: str) -> str:
+    """The secret's name, if Secret Manager can have one of that name."""
+    if isinstance(name, str) and _SECRET.fullmatch(name):
+        return name
+    raise SecretNotFound(
+        f"a secret of Secret Manager cannot be named {name!r}",
+        remedy="Use letters, digits, '_' and '-', 255 at most.",
+    )

@@ -1,0 +1,111 @@
+"""Secret Manager over gRPC, through Google's own client."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+import grpc  # type: ignore[import-untyped]  # grpcio has no types
+from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+    SecretManagerServiceGrpcTransport,
+)
+
+from pgp_config.errors import DeclarationError
+from pgp_config.secret import Payload
+from pgp_config.sources.google.debug_logs import withhold_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.auth.credentials import Credentials
+    from google.cloud.secretmanager_v1 import AccessSecretVersionResponse
+
+#: After an outage gRPC would otherwise wait up to 120 s before it connects again, and an attempt to
+#: connect takes up to 20 s (milliseconds; grpc/grpc: include/grpc/impl/channel_arg_names.h).
+_CHANNEL_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.min_reconnect_backoff_ms", 5000),
+)
+
+_LOGGERS = "google.cloud.secretmanager_v1.services.secret_manager_service.transports"
+
+
+class GrpcClient:
+    """Accesses versions with Google's client.
+
+    Args:
+        client: Google's, over whatever transport; it is closed with this.
+    """
+
+    def __init__(self, client: SecretManagerServiceClient) -> None:
+        self.google = client
+        withhold_answers(f"{_LOGGERS}.grpc", f"{_LOGGERS}.rest")
+
+    def access(self, path: str, timeout: float) -> Payload:
+        """One attempt to read a version, in `timeout` seconds; raises what Google's client raises."""
+        # Google's own retry would block for 52 s.
+        return _payload_of(
+            self.google.access_secret_version(request={"name": path}, retry=None, timeout=timeout)
+        )
+
+    def close(self) -> None:
+        """End the connection."""
+        self.google.transport.close()  # type: ignore[no-untyped-call]  # Google's
+
+
+def connect(
+    *, location: str | None, endpoint: str | None, credentials: Credentials | None
+) -> GrpcClient:
+    """A client of Google's service, or of a local server without encryption and credentials."""
+    _prepare_grpc()
+    if endpoint is not None:
+        transport = SecretManagerServiceGrpcTransport(channel=_local_channel(endpoint))
+        return GrpcClient(SecretManagerServiceClient(transport=transport))
+    options = {"api_endpoint": f"secretmanager.{location}.rep.googleapis.com"} if location else {}
+    create = SecretManagerServiceGrpcTransport.create_channel
+    return GrpcClient(
+        SecretManagerServiceClient(
+            credentials=credentials,
+            client_options=options,
+            transport=functools.partial(
+                SecretManagerServiceGrpcTransport, channel=functools.partial(_channel, create)
+            ),
+        )
+    )
+
+
+def _prepare_grpc() -> None:
+    """Refuse a release that hangs, and have gRPC wait in gevent's way."""
+    if grpc.__version__ == "1.78.1":
+        raise DeclarationError(
+            "grpcio 1.78.1 is installed, which hangs in a forked process",
+            remedy="Install another release: pip install 'grpcio!=1.78.1'.",
+        )
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket"):
+        from grpc.experimental.gevent import (  # type: ignore[import-untyped]  # noqa: PLC0415  needs gevent
+            init_gevent,
+        )
+
+        init_gevent()  # a second call does nothing
+
+
+def _channel(create: Callable[..., Any], host: str, **options: Any) -> Any:  # noqa: ANN401  grpc is untyped
+    options["options"] = [*options.get("options", ()), *_CHANNEL_OPTIONS]
+    return create(host, **options)
+
+
+def _local_channel(endpoint: str) -> Any:  # noqa: ANN401  as above
+    # An http_proxy of the environment would otherwise be asked for a port of its own machine.
+    no_proxy = ("grpc.enable_http_proxy", 0)
+    return grpc.insecure_channel(endpoint, options=[*_CHANNEL_OPTIONS, no_proxy])
+
+
+def _payload_of(response: AccessSecretVersionResponse) -> Payload:
+    # `repr(response)` prints the payload: nothing here may raise or log it.
+    payload = response.payload
+    checksum = payload.data_crc32c if "data_crc32c" in payload else None
+    return Payload(payload.data, int(response.name.rpartition("/")[2]), checksum)

@@ -1,0 +1,193 @@
+"""Secret Manager over REST: an authorised session and one GET, without gRPC.
+
+Google's own client has a REST transport too, but imports gRPC for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+import google.auth
+import requests
+from google.auth.credentials import with_scopes_if_required
+from google.auth.transport.requests import AuthorizedSession
+from requests.adapters import HTTPAdapter
+
+from pgp_config.secret import Payload
+from pgp_config.sources.google.debug_logs import withhold_answers
+from pgp_config.sources.google.faults import STATUS_OF_HTTP, StatusFault
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+P = TypeVar("P")
+
+#: Attempts at once of one client, each with a connection; those that were given up count until they end.
+MOST_ATTEMPTS = 32
+
+#: Bytes of an answer at most: a payload has 64 KiB, which base64 makes a third longer.
+MOST_BYTES = 1024 * 1024
+
+_HOST = "secretmanager.googleapis.com"
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+
+
+class RestClient:
+    """Accesses versions with a session of requests; threads may share it.
+
+    Args:
+        session: Adds the credentials; it is closed with this.
+        server: Such as `"https://secretmanager.googleapis.com"`.
+    """
+
+    def __init__(self, session: requests.Session, server: str) -> None:
+        self._session = session
+        self._server = server
+        self._free = threading.BoundedSemaphore(MOST_ATTEMPTS)
+        session.headers["User-Agent"] = "pgp-config"
+        scheme = server.partition("//")[0] + "//"
+        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=MOST_ATTEMPTS))
+
+    def access(self, path: str, timeout: float) -> Payload:
+        """One attempt to read a version.
+
+        It runs in a thread of its own, which is left behind when the time is up. Nothing else ends it in
+        time: a time-out of requests is for each address and each read, and neither for looking up the
+        name nor for the pauses in which google-auth waits for its token server.
+
+        Args:
+            path: The version's resource name.
+            timeout: Seconds.
+
+        Raises:
+            StatusFault: If the answer is not OK, or there is none.
+            google.auth.exceptions.GoogleAuthError: If there is no valid token.
+        """
+        deadline = time.monotonic() + timeout
+        outcome: Future[Payload] = Future()
+        if self._free.acquire(timeout=timeout):
+            self._start(path, timeout, outcome)
+        try:
+            return outcome.result(max(deadline - time.monotonic(), 0.0))
+        except TimeoutError:
+            pass
+        raise StatusFault("DEADLINE_EXCEEDED", f"no answer within {timeout:g} s")
+
+    def close(self) -> None:
+        """End the connections."""
+        self._session.close()
+
+    def _start(self, path: str, timeout: float, outcome: Future[Payload]) -> None:
+        arguments = (path, timeout, outcome)
+        name = "secret-manager-rest"
+        try:
+            threading.Thread(target=self._attempt, args=arguments, name=name, daemon=True).start()
+        except BaseException:
+            self._free.release()
+            raise
+
+    def _attempt(self, path: str, timeout: float, outcome: Future[Payload]) -> None:
+        try:
+            outcome.set_result(_payload_of(self._get(path, timeout)))
+        except BaseException as fault:  # noqa: BLE001  raised where the outcome is waited for
+            outcome.set_exception(fault)
+        finally:
+            self._free.release()
+
+    def _get(self, path: str, timeout: float) -> bytes:
+        try:
+            with self._session.get(
+                f"{self._server}/v1/{path}:access",
+                timeout=timeout,
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                code, body = response.status_code, _body_of(response)
+        except requests.Timeout as fault:
+            failure = StatusFault("DEADLINE_EXCEEDED", _text_of(fault))
+        except requests.RequestException as fault:
+            failure = StatusFault("UNAVAILABLE", _text_of(fault))
+        else:
+            if code == requests.codes.ok:
+                return body
+            failure = _refusal(code, body)
+        # Raised here, where no exception with the request, and so with a token, is in flight.
+        raise failure
+
+
+def connect(
+    *, location: str | None, endpoint: str | None, credentials: Credentials | None
+) -> RestClient:
+    """A client of Google's service, or of a local server without encryption and credentials."""
+    if endpoint is not None:
+        session = requests.Session()
+        # Neither a proxy nor a .netrc is asked for a port of its own machine.
+        session.trust_env = False
+        return RestClient(session, f"http://{endpoint}")
+    host = f"secretmanager.{location}.rep.googleapis.com" if location else _HOST
+    return RestClient(_authorized(credentials), f"https://{host}")
+
+
+def _authorized(credentials: Credentials | None) -> AuthorizedSession:
+    # Releases of google-auth differ in whether they log answers.
+    withhold_answers("google.auth.transport.requests")
+    if credentials is None:
+        credentials, _ = google.auth.default(default_scopes=_SCOPES)
+    else:
+        credentials = with_scopes_if_required(  # type: ignore[no-untyped-call]  # Google's
+            credentials, None, default_scopes=_SCOPES
+        )
+    session = AuthorizedSession(credentials, default_host=_HOST)  # type: ignore[no-untyped-call]  # Google's
+    # Else requests would put the password of a .netrc in the token's place.
+    session.auth = _as_it_is
+    return session
+
+
+def _as_it_is(request: P) -> P:
+    return request
+
+
+def _body_of(response: requests.Response) -> bytes:
+    body = bytearray()
+    for piece in response.iter_content(MOST_BYTES):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise requests.RequestException(f"an answer of more than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _payload_of(body: bytes) -> Payload:
+    try:
+        answer = json.loads(body)
+        payload = answer["payload"]
+        checksum = payload.get("dataCrc32c")
+        return Payload(
+            base64.b64decode(payload.get("data", ""), validate=True),
+            int(answer["name"].rpartition("/")[2]),
+            None if checksum is None else int(checksum),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass
+    # Raised here: an error of the parser holds what it parsed. As over gRPC it may pass, for the
+    # transfer may have been damaged.
+    raise StatusFault("INTERNAL", "the answer is none of Secret Manager's")
+
+
+def _refusal(code: int, body: bytes) -> StatusFault:
+    try:
+        error = json.loads(body)["error"]
+        status, message = error.get("status"), error.get("message")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        status = message = None
+    return StatusFault(
+        str(status or STATUS_OF_HTTP.get(code, f"HTTP {code}")), f"{code} {message or ''}".strip()
+    )
+
+
+def _text_of(fault: requests.RequestException) -> str:
+    return f"{type(fault).__name__}: {fault}"
