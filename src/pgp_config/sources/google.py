@@ -7,8 +7,10 @@ service that reads its secrets from elsewhere should not pay.
 from __future__ import annotations
 
 import functools
+import importlib
 import ipaddress
 import logging
+import os
 import re
 import sys
 import threading
@@ -25,7 +27,7 @@ from pgp_config.errors import (
     SecretUnavailable,
     SourceTimeout,
 )
-from pgp_config.forking import gate
+from pgp_config.forking import gate, threads_are_greenlets
 from pgp_config.policy import seconds
 from pgp_config.secret import Payload
 from pgp_config.sources.versions import check_version
@@ -48,6 +50,9 @@ LEAST_ATTEMPT = 0.05
 
 #: Seconds of the pause before a retry, each a random share of: at first, doubled up to.
 SHORTEST_BACKOFF, LONGEST_BACKOFF = 0.2, 1.0
+
+#: Seconds for which a fork under gevent waits at most for the threads of its pool.
+SETTLING = 2.0
 
 #: Statuses after which the same request may succeed (design: promise 8).
 _TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED"})
@@ -164,7 +169,7 @@ class GoogleSecretManager:
             SourceTimeout: If there was no answer within `total_timeout`.
             SecretUnavailable: If Google cannot be reached, or refuses for any other reason.
             DeclarationError: If the version is neither a number nor `"latest"`, if Google's libraries
-                are not installed, or if grpcio is a release that hangs.
+                are not installed, or if grpcio hangs in this release or process.
         """
         check_version(version)
         path = self._path_of(name, version)
@@ -191,6 +196,12 @@ class GoogleSecretManager:
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.add_done_callback(_disconnect)
+
+    def prepare_fork(self) -> None:
+        """Under gevent end the connection, and with it a thread of gRPC that no child could do without."""
+        if threads_are_greenlets() and self._connection is not None:
+            self.close()
+            _await_gevents_threads()
 
     def renew_after_fork(self) -> None:
         """In a child: leave the parent's client alone, and make a new one on the next fetch."""
@@ -433,8 +444,16 @@ def _payload_of(response: AccessSecretVersionResponse) -> Payload:
 # -- Google's libraries --------------------------------------------------------------------------
 
 
+#: The process that used gRPC first, under "pid"; a forked child inherits the parent's.
+_first_user: dict[str, int] = {}
+
+#: How gRPC is told that nobody forks.
+_NO_FORKS = frozenset({"0", "f", "false", "n", "no"})
+
+
 def _prepared_grpc() -> Any:  # noqa: ANN401  grpc is untyped
-    """Refuse a release that hangs, have gRPC wait in gevent's way, and keep payloads out of logs."""
+    """Refuse what hangs, have gRPC wait in gevent's way, and keep payloads out of logs."""
+    _refuse_fork_without_support()
     import grpc  # type: ignore[import-untyped]  # noqa: PLC0415  see the module's docstring
 
     if grpc.__version__ == "1.78.1":
@@ -452,6 +471,27 @@ def _prepared_grpc() -> Any:  # noqa: ANN401  grpc is untyped
     for transport in ("grpc", "rest"):
         logging.getLogger(f"{_TRANSPORTS}.{transport}").addFilter(_withhold_answers)
     return grpc
+
+
+def _await_gevents_threads() -> None:
+    """After gRPC's last channel: the thread that handed its work to greenlets lets go of its lock.
+
+    A child that inherited the lock would hang in its first channel, and one that inherited the wait
+    for work, when it exits.
+    """
+    gevent = importlib.import_module("gevent")
+    with gevent.Timeout(SETTLING, False):
+        gevent.get_hub().threadpool.join()
+
+
+def _refuse_fork_without_support() -> None:
+    is_home = _first_user.setdefault("pid", os.getpid()) == os.getpid()
+    if not is_home and os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in _NO_FORKS:
+        raise DeclarationError(
+            "GRPC_ENABLE_FORK_SUPPORT is off, and this process was forked after Secret Manager was used: "
+            "gRPC hangs here",
+            remedy="Unset the variable, or load secrets after the fork only.",
+        )
 
 
 _TRANSPORTS = "google.cloud.secretmanager_v1.services.secret_manager_service.transports"
