@@ -1,6 +1,6 @@
 """Keeps calls to a source and `fork()` apart: no lock, thread or call in flight crosses a fork.
 
-gRPC hangs in a child that was forked while a call was in flight, in every release tried (1.78 to
+gRPC hangs in a child that was forked while a call was in flight, in every release tried (1.62 to
 1.85), so the parent waits for its calls and holds new ones back until it has forked.
 """
 
