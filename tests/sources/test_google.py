@@ -622,6 +622,16 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     assert f"pip install 'pgp-config[{extra}]'" in caught.value.remedy
 
 
+def test_a_warning_that_is_an_error_is_named_as_such(monkeypatch):
+    def warn(**_):
+        raise FutureWarning("this Python ends")
+
+    monkeypatch.setattr(over_grpc, "connect", warn)
+    with pytest.raises(DeclarationError, match=r"give a FutureWarning.*Let it pass") as caught:
+        GoogleSecretManager("p", endpoint="127.0.0.1:1").fetch("KEY")
+    assert caught.value.__cause__ is None
+
+
 def test_a_library_that_is_broken_without_a_name_is_told_too():
     def factory():
         raise ImportError("libstdc++.so.6: cannot open shared object file")
@@ -682,7 +692,7 @@ def test_a_child_is_refused_where_grpc_was_used_before_and_told_that_nobody_fork
         monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", support)
     source = GoogleSecretManager("p", endpoint="127.0.0.1:1")
     if refused:
-        with pytest.raises(DeclarationError, match="Unset the variable, or load secrets after"):
+        with pytest.raises(DeclarationError, match="Unset the variable, load secrets after"):
             source.connect()
     else:
         source.connect()

@@ -244,6 +244,12 @@ class GoogleSecretManager:
             )
             error.__cause__ = faults.bare(fault)
             return error
+        except Warning as warning:
+            return DeclarationError(
+                f"Google's libraries give a {type(warning).__name__} when they are imported, and warnings "
+                "are errors here",
+                remedy="Let it pass: with pytest, filterwarnings = ['ignore::FutureWarning:google'].",
+            )
         except Exception as fault:  # noqa: BLE001  whatever Google's libraries raise becomes ours
             return self._explained(fault, "latest")
 
