@@ -1,6 +1,7 @@
 """The local Secret Manager, as Google's own clients see it, over gRPC and over REST."""
 
 import contextlib
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
@@ -416,6 +417,18 @@ def test_calls_are_counted_by_method_and_secret(manager, client, secret, transpo
     assert last.caller
     calls.reset()
     assert calls.count() == 0
+
+
+def test_a_port_is_kept_while_it_is_stopped(manager):
+    manager.stop()
+    host, _, port = manager.endpoint.rpartition(":")
+    with socket.socket() as other:
+        with pytest.raises(OSError, match="in use"):
+            other.bind((host, int(port)))
+        with pytest.raises(ConnectionRefusedError):
+            other.connect((host, int(port)))
+    manager.start()
+    manager.start()
 
 
 def test_the_log_of_calls_has_an_end_and_the_count_has_none(monkeypatch):
