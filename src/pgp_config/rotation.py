@@ -231,7 +231,7 @@ class _Course(Generic[T]):
 
     def _refuse(self, attempt: Attempt[T], error: Exception) -> None:
         self._done = False
-        self._original = self._original or error
+        self._original = error if self._original is None else self._original
         if attempt.number is not None:
             self._refused.add(attempt.number)
             self.verdicts.refused(self, attempt.number, attempt.began)
@@ -341,11 +341,15 @@ class _Course(Generic[T]):
     def _failure(self) -> Exception:
         # Forgotten here: its traceback leads to frames that hold this course.
         original, self._original = self._original, None
-        return original or SecretRefused(
-            "the other side refused it lately, and no other version is to be had",
-            remedy="Add the version that it accepts; until then it is tried again now and then.",
-            secret=self.secret.name,
-            container=self.verdicts.container,
+        return (
+            original
+            if original is not None
+            else SecretRefused(
+                "the other side refused it lately, and no other version is to be had",
+                remedy="Add the version that it accepts; until then it is tried again now and then.",
+                secret=self.secret.name,
+                container=self.verdicts.container,
+            )
         )
 
 

@@ -377,12 +377,12 @@ class DynamicSecret(SecretProvider[T]):
         Raises:
             PgpConfigError: As calling it does.
         """
-        scope = open_scope() or Scope()
+        scope = _scope_of_read()
         return self._versioned(scope, self._read(scope))
 
     async def versioned_async(self) -> Versioned[T]:
         """As `versioned`, from a coroutine."""
-        scope = open_scope() or Scope()
+        scope = _scope_of_read()
         return self._versioned(scope, await self._read_async(scope))
 
     def _versioned(self, scope: Scope, value: T) -> Versioned[T]:
@@ -483,6 +483,12 @@ class StaticSecret(SecretProvider[T]):
                     secret=self.name,
                     container=self.container_name,
                 )
+
+
+def _scope_of_read() -> Scope:
+    """The open scope; outside of scopes a read works as if it opened one for itself."""
+    scope = open_scope()
+    return Scope() if scope is None else scope
 
 
 class _GivenValue(providers.Object[T]):

@@ -1,0 +1,71 @@
+"""Flask's signed-cookie sessions with the keys of a key ring: a rotation reaches them without a restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from pgp_config import DeclarationError, KeyRing
+
+if TYPE_CHECKING:
+    from flask import Flask, Request
+    from flask.sessions import SecureCookieSession
+
+
+class KeyRingSessionInterface(SecureCookieSessionInterface):
+    """Sessions that the current key signs, and that the previous one still opens.
+
+    `app.session_interface = KeyRingSessionInterface(secrets.session_keys)`. The cookie is Flask's own,
+    so that an application can change over, with its `SECRET_KEY` as the ring's current version.
+    `SECRET_KEY` and `SECRET_KEY_FALLBACKS` are not read. A session that the previous key signed is
+    signed anew with the answer to its first request, so that whoever comes back within the ring's
+    grace stays logged in.
+
+    Args:
+        ring: The key ring itself, not its value.
+
+    Raises:
+        DeclarationError: If it is something else.
+    """
+
+    def __init__(self, ring: KeyRing[Any]) -> None:
+        if not isinstance(ring, KeyRing):
+            raise DeclarationError(
+                f"KeyRingSessionInterface was given a {type(ring).__name__} in place of a KeyRing",
+                remedy="Give the provider itself: KeyRingSessionInterface(secrets.session_keys).",
+            )
+        self._ring = ring
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:  # noqa: ARG002  Flask's hook
+        """Flask's hook: what signs and opens the cookie of this request.
+
+        Raises:
+            PgpConfigError: If there is no key; as every read of a secret.
+        """
+        return self._serializer(self._ring().oldest_first())
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Flask's hook: the session of a request."""
+        session = super().open_session(app, request)
+        if session and not self._is_signed_with_current(app, request):
+            session.modified = True
+        return session
+
+    def _is_signed_with_current(self, app: Flask, request: Request) -> bool:
+        keys = self._ring().oldest_first()
+        if len(keys) == 1:
+            return True
+        cookie = request.cookies.get(self.get_cookie_name(app), "")
+        try:
+            self._serializer(keys[-1:]).loads(cookie)
+        except BadSignature:
+            return False
+        return True
+
+    def _serializer(self, keys: list[bytes]) -> URLSafeTimedSerializer:
+        options = {"key_derivation": self.key_derivation, "digest_method": self.digest_method}
+        return URLSafeTimedSerializer(
+            keys, salt=self.salt, serializer=self.serializer, signer_kwargs=options
+        )
