@@ -204,6 +204,7 @@ class _Course(Generic[T]):
         self._tried: set[int] = set()
         self._refused: set[int] = set()
         self._missing: set[int] = set()
+        self._seen: Versioned[T] | None = None
         self._looked = False
         self._done = False
         self._original: Exception | None = None
@@ -252,8 +253,8 @@ class _Course(Generic[T]):
                     raise self._failure()
                 if found.number is not None:
                     self._tried.add(found.number)
+                self._done = True  # unless it is refused
                 yield Attempt(self, found)
-                self._done = self._done or (found.number is None and self._original is None)
         finally:
             self.verdicts.release(self)
 
@@ -271,7 +272,7 @@ class _Course(Generic[T]):
                 if found is not None:
                     return found
             elif (yield from self._look_further(seen.number, news)):
-                seen = yield from self._see(seen)
+                seen = yield from self._see()
             else:
                 return None
         return None if self._original is not None else seen
@@ -288,16 +289,18 @@ class _Course(Generic[T]):
             return None
         return before
 
-    def _see(self, before: Versioned[T] | None = None) -> Generator[_Step, None, Versioned[T]]:
+    def _see(self) -> Generator[_Step, None, Versioned[T]]:
         """What the scope sees; where that was refused, what the process knows."""
-        read = _Step(self.secret.versioned, self.secret.versioned_async, tolerant=bool(before))
+        secret, known = self.secret, self._seen is not None
+        read = _Step(secret.versioned, secret.versioned_async, tolerant=known)
         yield read
-        seen: Versioned[T] | None = read.result
-        if seen is not None and seen.number is not None and self._is_refused(seen.number):
-            self.secret.catch_up()
+        seen = cast("Versioned[T]", read.result or self._seen)
+        if seen.number is not None and self._is_refused(seen.number):
+            secret.catch_up()
             yield read
-            seen = read.result
-        return seen or cast("Versioned[T]", before)
+            seen = read.result or seen
+        self._seen = seen
+        return seen
 
     def _is_refused(self, number: int) -> bool:
         return number in self._refused or self.verdicts.is_refused(number)

@@ -221,8 +221,8 @@ class Verdicts:
         now = self.clock()
         pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**said.refusals)
         pause = min(LONGEST_PAUSE, pause * (1 + PAUSE_JITTER * self._chance()))
-        if said.refusals == 0:
-            self._looks, self._look_at = 0, -inf
+        if said.refusals == 0 and number == max(self._said):
+            self._looks, self._look_at = 0, -inf  # there may be a newer one at once
         said.refusals = min(said.refusals + 1, 16)
         said.refused_at, said.again_at = now, now + pause
         if self._favourite == number:
