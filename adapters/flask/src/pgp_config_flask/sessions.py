@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from flask.sessions import SecureCookieSessionInterface
+from flask.sessions import NullSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from pgp_config import DeclarationError, KeyRing
+from pgp_config import DeclarationError, KeyRing, RejectedVersion, SecretUnavailable
 
 if TYPE_CHECKING:
     from flask import Flask, Request
     from flask.sessions import SecureCookieSession
+
+
+class _NoSession(NullSession):
+    """In place of a session that cannot be opened for want of a key: an error where it is used.
+
+    Raised where Flask opens it, the error would pass every handler of the application, and a page that
+    uses no session, such as a health page, would fail too.
+    """
+
+    def __init__(self, error: SecretUnavailable | RejectedVersion) -> None:
+        super().__init__()
+        self._error = error
+
+    def _fail(self, *_: object, **__: object) -> NoReturn:
+        raise self._error.located()
+
+    # What Flask's own leaves readable would look like a user who is not logged in.
+    __getitem__ = __contains__ = __iter__ = __len__ = _fail
+    get = keys = values = items = copy = _fail
+    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail
 
 
 class KeyRingSessionInterface(SecureCookieSessionInterface):
@@ -21,7 +41,7 @@ class KeyRingSessionInterface(SecureCookieSessionInterface):
     so that an application can change over, with its `SECRET_KEY` as the ring's current version.
     `SECRET_KEY` and `SECRET_KEY_FALLBACKS` are not read. A session that the previous key signed is
     signed anew with the answer to its first request, so that whoever comes back within the ring's
-    grace stays logged in.
+    grace stays logged in. Where there is no key, using the session raises what reading the key did.
 
     Args:
         ring: The key ring itself, not its value.
@@ -48,7 +68,10 @@ class KeyRingSessionInterface(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Flask's hook: the session of a request."""
-        session = super().open_session(app, request)
+        try:
+            session = super().open_session(app, request)
+        except (SecretUnavailable, RejectedVersion) as error:
+            return _NoSession(error)
         if session and not self._is_signed_with_current(app, request):
             session.modified = True
         return session
