@@ -16,6 +16,7 @@ differs between threads and coroutines. Terms:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import threading
@@ -44,7 +45,7 @@ from pgp_config.events import (
     VersionRejected,
     notify,
 )
-from pgp_config.forking import gate
+from pgp_config.forking import gate, refuse_late_patch, threads_are_greenlets
 from pgp_config.key_rings import Keys
 from pgp_config.redaction import redactor
 from pgp_config.secret import DamagedVersion, confidential_texts
@@ -218,6 +219,9 @@ class _Entry:
     begun: dict[int, float] = field(default_factory=dict)
     looks: dict[int, Flight] = field(default_factory=dict)
     verdicts: Verdicts | None = None
+
+    def pending_looks(self) -> list[Flight]:
+        return [look for look in self.looks.values() if not look.outcome.done()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,6 +497,7 @@ class Cache:
         Raises:
             PgpConfigError: What the source reports.
         """
+        refuse_late_patch()
         connect = getattr(self._source, "connect", None)
         if connect is not None:
             with gate.call():
@@ -554,6 +559,7 @@ class Cache:
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._executor is None:
+            refuse_late_patch()
             self._executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
         return self._executor
 
@@ -921,9 +927,8 @@ class Cache:
                 close_source()
 
     def _strand(self, entry: _Entry) -> list[tuple[Flight, PgpConfigError]]:
-        looks = [look for look in entry.looks.values() if not look.outcome.done()]
         flights = [flight for flight in (entry.flight, entry.queued) if flight is not None]
-        flights += looks
+        flights += entry.pending_looks()
         entry.known = entry.flight = entry.queued = None
         entry.looks.clear()
         return [(flight, self._closed_error(entry)) for flight in flights]
@@ -935,6 +940,22 @@ class Cache:
             secret=None if entry is None else entry.spec.name,
             container=self.container,
         )
+
+    def prepare_fork(self) -> None:
+        """Under gevent end the executor's threads, which are greenlets: a child would have them too.
+
+        It strikes them off Python's list of threads, and each would end with a traceback. Those that
+        wait for the fork to be over cannot be ended.
+        """
+        if not threads_are_greenlets():
+            return
+        with self._lock:
+            executor, self._executor = self._executor, None
+            is_busy = any(entry.flight or entry.pending_looks() for entry in self._entries.values())
+        # It cannot join the thread that forks, where that is one of its own (an observer's work).
+        with contextlib.suppress(RuntimeError):
+            if executor is not None:
+                executor.shutdown(wait=not is_busy)
 
     def renew_after_fork(self) -> None:
         """In a child: what is known stays; the parent's lock, threads and flights do not come along."""
