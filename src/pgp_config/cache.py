@@ -951,7 +951,9 @@ class Cache:
             return
         with self._lock:
             executor, self._executor = self._executor, None
-            is_busy = any(entry.flight or entry.pending_looks() for entry in self._entries.values())
+            is_busy = any(
+                entry.flight or entry.pending_looks() for entry in self._entries.values()
+            )
         # It cannot join the thread that forks, where that is one of its own (an observer's work).
         with contextlib.suppress(RuntimeError):
             if executor is not None:
