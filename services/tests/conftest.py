@@ -12,6 +12,8 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
+from pgp_config.secret import Versioned
+from pgp_config.verdicts import Verdicts
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
 from pgp_services.tokens import EstimateRequest, sign
 
@@ -66,11 +68,16 @@ class Given:
 class RotatingKey(Given):
     """A provider of a key whose next value waits for `refresh()`."""
 
-    def __init__(self, value, *, after_refresh=None, on_read=lambda: None):
+    name = "CHANGENOW_API_KEY"
+
+    def __init__(self, value, *, after_refresh=None, on_read=lambda: None, before=None):
         super().__init__(SecretStr(value))
         self.after_refresh = after_refresh
         self.on_read = on_read
+        self.before = before
+        self.number = 1 if before is None else 2
         self.refreshes = 0
+        self.verdicts = Verdicts("Test", self.name)
 
     def __call__(self):
         self.on_read()
@@ -81,10 +88,26 @@ class RotatingKey(Given):
         if self.after_refresh is None:
             return False
         self.value = SecretStr(self.after_refresh)
+        self.number += 1
         return True
 
     async def arefresh(self):
         return self.refresh()
+
+    def versioned(self):
+        return Versioned(self(), self.number)
+
+    async def versioned_async(self):
+        return self.versioned()
+
+    def at_version(self, number):
+        return Versioned(SecretStr(self.before), number)
+
+    async def at_version_async(self, number):
+        return self.at_version(number)
+
+    def catch_up(self):
+        return False
 
 
 @pytest.fixture

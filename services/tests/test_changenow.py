@@ -274,6 +274,48 @@ def test_a_key_that_changes_with_the_budget_spent_is_unavailable(
         estimate(client_with(rotating))
 
 
+def test_a_key_is_looked_for_once_in_a_call_whatever_came_between(
+    estimate, client_with, rotating_key, key, new_key, changenow_server
+):
+    newer = new_key()
+    rotating = rotating_key(key, after_refresh=newer)
+    changenow_server.rotate(newer)
+    changenow_server.fail(Fault(401), Fault(503), Fault(401))
+    with pytest.raises(ChangeNowRefused, match="401"):
+        estimate(client_with(rotating))
+    assert versions(changenow_server) == [(1, 401), (2, 503), (2, 401)]
+    assert rotating.refreshes == 1
+
+
+def test_the_version_before_is_tried_where_the_client_is_told_so(
+    estimate, client_with, rotating_key, key, new_key, changenow_server
+):
+    ahead = rotating_key(new_key(), before=key)
+    with pytest.raises(ChangeNowRefused):
+        estimate(client_with(ahead))
+    assert versions(changenow_server) == [(0, 401)]
+    estimate(client_with(rotating_key(new_key(), before=key), previous_key=True))
+    assert versions(changenow_server)[1:] == [(0, 401), (1, 200)]
+
+
+def test_a_new_key_is_waited_for_where_the_client_is_told_so(
+    estimate, client_with, rotating_key, key, new_key, changenow_server, monkeypatch
+):
+    monkeypatch.setattr("pgp_config.verdicts.SHORTEST_LOOK", 0.0)
+    newer = new_key()
+
+    class Late(rotating_key):
+        def refresh(self):
+            self.after_refresh = newer if self.refreshes == 2 else None
+            return super().refresh()
+
+    changenow_server.rotate(newer)
+    late = Late(key)
+    changenow_server.fail(Fault(401))
+    assert estimate(client_with(late, key_patience=5)).to_amount == Decimal("50.05")
+    assert late.refreshes == 3
+
+
 def test_every_attempt_reads_the_key_anew(
     estimate, client_with, rotating_key, key, new_key, changenow_server
 ):

@@ -6,10 +6,6 @@ from pgp_services.failures import Refused, Unavailable
 from pgp_services.retries import SHORTEST_ATTEMPT, RetryPolicy
 
 
-class AtOnce(Unavailable):
-    pauses = False
-
-
 @pytest.fixture
 def policy(clock):
     return RetryPolicy(budget=10.0, attempt=3.0, clock=clock, chance=lambda: 1.0)
@@ -33,12 +29,6 @@ def test_other_failures_end_the_call(policy):
     assert course.pause_after(ValueError()) is False
 
 
-def test_a_failure_that_needs_no_pause_gets_none(policy):
-    course = policy.start()
-    assert course.pause_after(AtOnce("changed")) == 0.0
-    assert course.pause_after(Unavailable("down")) == 0.1
-
-
 def test_a_pause_is_as_long_as_the_other_side_asks(policy):
     assert policy.start().pause_after(Unavailable("slow down", retry_after=4.0)) == 4.0
 
@@ -48,9 +38,6 @@ def test_a_pause_past_the_budget_ends_the_call(policy, clock):
     assert course.pause_after(Unavailable("slow down", retry_after=10.0)) is False
     clock.now += 9.9
     assert course.pause_after(Unavailable("down")) is False
-    assert course.pause_after(AtOnce("changed")) == 0.0
-    clock.now += 0.1
-    assert course.pause_after(AtOnce("changed")) is False
 
 
 def test_an_attempt_ends_with_the_budget(policy, clock):

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from pgp_config import RejectedVersion, SecretUnavailable
+from pgp_config.verdicts import Verdicts
 from pgp_services.changenow import ChangeNowClient
 from pgp_services.cloud_tasks import Target, TasksClient
 from pgp_services.fleet import Operations
@@ -225,8 +226,11 @@ def test_503_when_cloud_tasks_is_unavailable(answer_of, handler, tasks_server, b
 
 
 class Failing:
+    name = "FAILING"
+
     def __init__(self, error):
         self.error = error
+        self.verdicts = Verdicts()
 
     def __call__(self):
         raise self.error
@@ -239,6 +243,8 @@ class Failing:
 
     async def arefresh(self):
         raise self.error
+
+    versioned, versioned_async = __call__, async_
 
 
 @pytest.mark.parametrize("error", [SecretUnavailable("down"), RejectedVersion("bad")])

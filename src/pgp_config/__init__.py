@@ -8,15 +8,18 @@ from pgp_config.errors import (
     SecretDisabled,
     SecretForbidden,
     SecretNotFound,
+    SecretRefused,
     SecretUnavailable,
     SourceTimeout,
     StartupError,
     StaticSecretInScope,
 )
 from pgp_config.events import Observer, default_observers
+from pgp_config.key_rings import Keys
 from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
-from pgp_config.providers import DynamicSecret, SecretContainer, StaticSecret
+from pgp_config.providers import DynamicSecret, KeyRing, SecretContainer, StaticSecret
+from pgp_config.rotation import Rotating, rotation_retry, rotation_retry_context
 from pgp_config.scopes import request_scope
 from pgp_config.sources.directory import Directory
 from pgp_config.sources.environment import Environment
@@ -35,16 +38,20 @@ __all__ = [
     "Environment",
     "Freshness",
     "GoogleSecretManager",
+    "KeyRing",
+    "Keys",
     "LoggingObserver",
     "Memory",
     "Observer",
     "PgpConfigError",
     "RejectedVersion",
     "ReloadPolicy",
+    "Rotating",
     "SecretContainer",
     "SecretDisabled",
     "SecretForbidden",
     "SecretNotFound",
+    "SecretRefused",
     "SecretUnavailable",
     "SourceTimeout",
     "StartupError",
@@ -52,5 +59,7 @@ __all__ = [
     "StaticSecretInScope",
     "default_observers",
     "request_scope",
+    "rotation_retry",
+    "rotation_retry_context",
     "source_from_url",
 ]

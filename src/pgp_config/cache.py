@@ -9,6 +9,8 @@ differs between threads and coroutines. Terms:
   use, so that secrets which were rotated together are confirmed, and seen, together.
 - A wave has *settled* when each of its flights has landed, or was given up as overdue.
 - A *generation* is what scopes pin: an immutable mapping that changes once a wave has settled.
+- An *overlap* is the time in which a key ring's previous version is in use beside the current one.
+- A *look* is a fetch of one version by its number, which never makes it the newest.
 """
 
 from __future__ import annotations
@@ -46,8 +48,10 @@ from pgp_config.events import (
     notify,
 )
 from pgp_config.forking import gate, refuse_late_patch, threads_are_greenlets
+from pgp_config.key_rings import Keys
 from pgp_config.redaction import redactor
 from pgp_config.secret import DamagedVersion, confidential_texts
+from pgp_config.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,6 +78,12 @@ COMPANION_AGE = 0.5
 #: How many numbers above and below the known version are tried where `latest` is disabled.
 REACH = 5
 
+#: Share of its budget after which a flight lands without the previous version of a key ring.
+PREVIOUS_SHARE = 0.75
+
+#: Versions fetched by number that are remembered of one secret.
+REMEMBERED_LOOKS = 4
+
 #: Seconds for which a failing secret is not asked for: from, up to, and the jitter as a share.
 SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
 
@@ -98,12 +108,28 @@ class Spec(Generic[T]):
         decoder: Its type.
         dynamic: Whether it may change while the process runs.
         freshness: Its own bounds, or None for those of its container.
+        grace: Of a key ring, seconds for which the previous version is in use beside a new one;
+            None for every other secret.
     """
 
     name: str
     decoder: Decoder[T]
     dynamic: bool
     freshness: Freshness | None = None
+    grace: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlap(Generic[T]):
+    """The time in which a key ring's previous version is in use beside the current one.
+
+    Attributes:
+        ends: Monotonic seconds at which it ends, whatever the source says.
+        previous: The version before by number, as last confirmed; None where there is none to use.
+    """
+
+    ends: float
+    previous: Known[T] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +144,7 @@ class Known(Generic[T]):
         soft_at: Monotonic seconds from which a read refreshes it in the background.
         mark: Tells its bytes from those of another secret that was created under the same name; never
             shown.
+        overlap: Of a key ring, the version before it; None for every other secret.
     """
 
     value: T = field(repr=False)
@@ -126,6 +153,7 @@ class Known(Generic[T]):
     tick: int
     soft_at: float
     mark: int = field(default=0, repr=False)
+    overlap: Overlap[T] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +227,12 @@ class _Entry:
     retry_at: float = -inf
     error: PgpConfigError | None = None
     quarantined: dict[int, int] = field(default_factory=dict)
+    begun: dict[int, float] = field(default_factory=dict)
+    looks: dict[int, Flight] = field(default_factory=dict)
+    verdicts: Verdicts | None = None
+
+    def pending_looks(self) -> list[Flight]:
+        return [look for look in self.looks.values() if not look.outcome.done()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +331,30 @@ class Cache:
         """The newest good version, whatever its age."""
         return self._entries[spec].known
 
+    def shown(self, spec: Spec[Any], known: Known[Any]) -> Any:  # noqa: ANN401  the declared type, or Keys of it
+        """What a scope is given of a version: its value, or the keys of a ring as they are now."""
+        if spec.grace is None:
+            return known.value
+        overlap, now = known.overlap, self.clock()
+        previous = None if overlap is None or now >= overlap.ends else overlap.previous
+        if previous is None or now - previous.asked_at > self.freshness(spec).stale_limit:
+            return Keys(known.value, known.version)
+        return Keys(known.value, known.version, previous.value, previous.version)
+
+    def verdicts(self, spec: Spec[Any]) -> Verdicts:
+        """What the other side said of a secret's versions; one object for all copies of its provider."""
+        entry = self._entries[spec]
+        with self._lock:
+            if entry.verdicts is None:
+                entry.verdicts = Verdicts(
+                    self.container,
+                    spec.name,
+                    observers=self._observers,
+                    clock=self.clock,
+                    chance=self._chance,
+                )
+            return entry.verdicts
+
     def touch(self, spec: Spec[Any], known: Known[Any], moment: float) -> None:
         """A scope took a version from its generation: refresh it in the background when it is due.
 
@@ -383,15 +441,10 @@ class Cache:
         self, spec: Spec[T], flight: Flight, patience: float | None = None
     ) -> Known[T]:
         """As `wait`, for a coroutine."""
-        outcome: Known[T] | PgpConfigError
         patience = self.budget if patience is None else patience
-        landing = asyncio.wrap_future(flight.outcome)
-        try:
-            # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the outcome.
-            await asyncio.wait({landing}, timeout=patience)
-            outcome = landing.result() if landing.done() else self._give_up(spec, flight, patience)
-        finally:
-            landing.cancel()  # else a loop that has ended would be told
+        outcome: Known[T] | PgpConfigError | None = await _landed(flight, patience)
+        if outcome is None:
+            outcome = self._give_up(spec, flight, patience)
         return self._settled(spec, outcome)
 
     def _give_up(self, spec: Spec[Any], flight: Flight, patience: float) -> PgpConfigError:
@@ -501,11 +554,7 @@ class Cache:
         return max_age == entry.freshness.age_limit or now >= half_way
 
     def _start(self, entry: _Entry, flight: Flight, wave: _Wave) -> Flight:
-        executor = self._executor
-        if executor is None:
-            refuse_late_patch()
-            executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
-            self._executor = executor
+        executor = self._threads()
         flight.tick, flight.asked_at, flight.wave = wave.tick, wave.asked_at, wave
         wave.pending += 1
         try:
@@ -524,19 +573,23 @@ class Cache:
         entry.used = False
         return flight
 
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            refuse_late_patch()
+            self._executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
+        return self._executor
+
     def _fly(self, entry: _Entry, flight: Flight) -> None:
         """Fetch, validate and land; runs in the executor."""
-        outcome: Known[Any] | PgpConfigError
-        try:
-            outcome = self._bring(entry, flight)
-        except PgpConfigError as error:
-            outcome = error
-        except BaseException as fault:  # noqa: BLE001  whatever a source raises, its waiters must be told
-            outcome = _foreign(fault)
-        self._land(entry, flight, outcome)
+        self._land(entry, flight, _outcome_of(lambda: self._bring(entry, flight)))
 
     def _bring(self, entry: _Entry, flight: Flight) -> Known[Any]:
-        """The newest version that can be served: what `latest` answers, or what is found by number."""
+        """The newest version that can be served; of a key ring, with the one before it."""
+        known = self._newest(entry, flight)
+        return known if entry.spec.grace is None else self._with_previous(entry, known, flight)
+
+    def _newest(self, entry: _Entry, flight: Flight) -> Known[Any]:
+        """What `latest` answers, or what is found by number."""
         known = entry.known
         try:
             payload = self._call(entry.spec, "latest")
@@ -655,6 +708,121 @@ class Cache:
             entry.quarantined[version] = mark
         told = error.located(secret=entry.spec.name, container=self.container)
         self._tell(VersionRejected(self.container, entry.spec.name, version, told))
+
+    # -- versions by number ------------------------------------------------------------------
+
+    def fetch_version(self, spec: Spec[T], number: int) -> Known[T] | PgpConfigError:
+        """One version by its number, whatever the newest is; it never becomes that.
+
+        Those who ask at once share a fetch, and one that began within `max_age` serves again. It is
+        validated as every version is; one that was rejected is not asked for again.
+
+        Returns:
+            The version, or why there is none; `SourceTimeout` past the cache's budget.
+        """
+        return self._seen(self._look(self._entries[spec], number), self.budget)
+
+    async def fetch_version_async(self, spec: Spec[T], number: int) -> Known[T] | PgpConfigError:
+        """As `fetch_version`, for a coroutine."""
+        look = self._look(self._entries[spec], number)
+        outcome: Known[T] | PgpConfigError | None = await _landed(look, self.budget)
+        return self._overdue() if outcome is None else outcome
+
+    def _seen(self, look: Flight, patience: float) -> Known[Any] | PgpConfigError:
+        try:
+            return look.outcome.result(patience)
+        except TimeoutError:
+            return self._overdue()
+
+    def _look(self, entry: _Entry, number: int, since: float | None = None) -> Flight:
+        """The look at a version that began late enough, or is under way; a new one if there is none."""
+        oldest = self.clock() - entry.freshness.age_limit if since is None else since
+        with self._lock:
+            look = entry.looks.get(number)
+            if look is not None and (not look.outcome.done() or look.asked_at >= oldest):
+                return look
+            look = Flight()
+            look.asked_at, look.tick = self.clock(), tick()
+            refusal = self._refusal_to_look(entry, number) or self._send(entry, number, look)
+        if refusal is not None:
+            look.outcome.set_result(refusal)
+        return look
+
+    def _send(self, entry: _Entry, number: int, look: Flight) -> PgpConfigError | None:
+        _forget_oldest(entry.looks)
+        try:
+            entry.looks[number] = look
+            self._threads().submit(self._fly_to, entry, number, look)
+        except BaseException as fault:
+            # As in `_start`: a look that nobody flies would be joined for ever.
+            was_closed = entry.looks.pop(number, None) is None
+            if not isinstance(fault, RuntimeError):
+                raise
+            return None if was_closed else _stranded()  # closed: it was told then
+        return None
+
+    def _refusal_to_look(self, entry: _Entry, number: int) -> PgpConfigError | None:
+        if self.closed:
+            return self._closed_error(entry)
+        if number < 1:
+            return SecretNotFound("has no version before the first", remedy="Add one.")
+        if number in entry.quarantined:
+            return RejectedVersion(
+                f"version {number} was rejected before", remedy="Add a good version."
+            )
+        return None
+
+    def _fly_to(self, entry: _Entry, number: int, look: Flight) -> None:
+        """Fetch and validate one version by its number; runs in the executor."""
+        outcome = _outcome_of(lambda: self._bring_number(entry, number, look))
+        with self._lock:
+            if entry.looks.get(number) is not look:
+                return  # closed meanwhile: its waiters were told then
+            if self.closed:
+                outcome = self._closed_error(entry)
+            if not isinstance(outcome, Known):
+                del entry.looks[number]  # the next one who asks may find it
+        look.outcome.set_result(outcome)
+
+    def _bring_number(self, entry: _Entry, number: int, look: Flight) -> Known[Any]:
+        payload = self._call(entry.spec, number)
+        try:
+            return self._promoted(entry, payload, look)
+        except RejectedVersion as error:
+            self._reject(entry, payload, error)
+            raise
+
+    # -- key rings ---------------------------------------------------------------------------
+
+    def _with_previous(self, entry: _Entry, known: Known[Any], flight: Flight) -> Known[Any]:
+        """A version with the one before it by number, confirmed as well, while their overlap lasts."""
+        ends = self._end_of_overlap(entry, known)
+        number = known.version - 1
+        if number < 1 or self.clock() >= ends:
+            return replace(known, overlap=Overlap(ends))
+        look = self._look(entry, number, flight.asked_at)
+        # Whoever waits for the flight has the cache's budget: landing late would be failing.
+        left = PREVIOUS_SHARE * self.budget - (self.clock() - flight.asked_at)
+        found = self._seen(look, max(0.0, left))
+        if isinstance(found, Known):
+            return replace(known, overlap=Overlap(ends, found))
+        held = None if _is_lasting(found) else _held(entry.known, number)
+        return replace(known, overlap=Overlap(ends, held))
+
+    def _end_of_overlap(self, entry: _Entry, known: Known[Any]) -> float:
+        """When the version before is not used any more.
+
+        It counts from when this process first saw the version follow a lower one. A rollback begins
+        no new overlap: it goes on with that of the version that it returns to, which is as old as this
+        process if it has not seen that one before.
+        """
+        before, begun = entry.known, entry.begun
+        follows_a_lower_one = before is not None and known.version > before.version
+        if follows_a_lower_one or known.version > max(begun, default=0):
+            begun[known.version] = self.clock()
+        elif known.version not in begun:
+            begun[known.version] = min(begun.values())
+        return begun[known.version] + (entry.spec.grace or 0.0)
 
     def _land(self, entry: _Entry, flight: Flight, outcome: Known[Any] | PgpConfigError) -> None:
         events: list[Event] = []
@@ -795,7 +963,9 @@ class Cache:
 
     def _strand(self, entry: _Entry) -> list[tuple[Flight, PgpConfigError]]:
         flights = [flight for flight in (entry.flight, entry.queued) if flight is not None]
+        flights += entry.pending_looks()
         entry.known = entry.flight = entry.queued = None
+        entry.looks.clear()
         return [(flight, self._closed_error(entry)) for flight in flights]
 
     def _closed_error(self, entry: _Entry | None = None) -> SecretUnavailable:
@@ -816,7 +986,9 @@ class Cache:
             return
         with self._lock:
             executor, self._executor = self._executor, None
-            is_busy = any(entry.flight is not None for entry in self._entries.values())
+            is_busy = any(
+                entry.flight or entry.pending_looks() for entry in self._entries.values()
+            )
         # It cannot join the thread that forks, where that is one of its own (an observer's work).
         with contextlib.suppress(RuntimeError):
             if executor is not None:
@@ -829,9 +1001,21 @@ class Cache:
         self._ahead.clear()  # those waves stayed behind
         for entry in self._entries.values():
             entry.flight = entry.queued = None
+            entry.looks = {n: look for n, look in entry.looks.items() if look.outcome.done()}
 
     def _tell(self, event: Event) -> None:
         notify(self._observers, event)
+
+
+async def _landed(flight: Flight, patience: float) -> Known[Any] | PgpConfigError | None:
+    """What a flight brings within so many seconds, for a coroutine; else None."""
+    landing = asyncio.wrap_future(flight.outcome)
+    try:
+        # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the outcome.
+        await asyncio.wait({landing}, timeout=patience)
+        return landing.result() if landing.done() else None
+    finally:
+        landing.cancel()  # else a loop that has ended would be told
 
 
 def _mark_of(payload: Payload) -> int:
@@ -842,6 +1026,38 @@ def _mark_of(payload: Payload) -> int:
 def _is_same(payload: Payload, known: Known[Any]) -> bool:
     """Whether a payload is the version that is known, and not one of a secret that was created anew."""
     return payload.version == known.version and _mark_of(payload) == known.mark
+
+
+def _outcome_of(bring: Callable[[], Known[Any]]) -> Known[Any] | PgpConfigError:
+    """What a fetch brings, or why it brings nothing."""
+    try:
+        return bring()
+    except PgpConfigError as error:
+        return error
+    except BaseException as fault:  # noqa: BLE001  whatever a source raises, its waiters must be told
+        return _foreign(fault)
+
+
+def _is_lasting(error: PgpConfigError) -> bool:
+    """Whether a version is out of use, and not merely out of reach for now."""
+    if isinstance(error, DamagedVersion):
+        return False
+    return isinstance(error, SecretDisabled | SecretNotFound | RejectedVersion)
+
+
+def _held(known: Known[T] | None, number: int) -> Known[T] | None:
+    """A version that this process holds already, as the current one or as the one before it."""
+    previous = None if known is None or known.overlap is None else known.overlap.previous
+    for held in (known, previous):
+        if held is not None and held.version == number:
+            return replace(held, overlap=None)  # else a chain of all versions would stay
+    return None
+
+
+def _forget_oldest(looks: dict[int, Flight]) -> None:
+    landed = [number for number, look in looks.items() if look.outcome.done()]
+    for number in landed[: 1 - REMEMBERED_LOOKS]:
+        del looks[number]
 
 
 def _stranded() -> SecretUnavailable:

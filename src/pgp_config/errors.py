@@ -7,6 +7,7 @@ PgpConfigError
 │   ├── SecretNotFound (LookupError)       the source has no such secret or version
 │   ├── SecretForbidden (PermissionError)  this identity may not read it
 │   ├── SecretDisabled                     the version asked for is disabled or destroyed
+│   ├── SecretRefused                      the other side refused every version that there is
 │   └── SourceTimeout (TimeoutError)       no answer within the budget
 ├── RejectedVersion (ValueError)           a version came, and may not be served
 ├── StaticSecretInScope (RuntimeError)     a static secret would have been fetched during a request
@@ -134,6 +135,10 @@ class SecretForbidden(SecretUnavailable, PermissionError):  # noqa: N818  as abo
 
 class SecretDisabled(SecretUnavailable):
     """The version that was asked for is disabled or destroyed."""
+
+
+class SecretRefused(SecretUnavailable):
+    """The other side refused the known versions lately, and none is tried again for now."""
 
 
 class SourceTimeout(SecretUnavailable, TimeoutError):  # noqa: N818  as above

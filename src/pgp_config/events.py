@@ -115,6 +115,32 @@ class VersionRejected(Event):
     error: PgpConfigError
 
 
+@dataclass(frozen=True, slots=True)
+class VersionRefused(Event):
+    """The other side refused a version; no request tries it again for a growing pause.
+
+    Attributes:
+        version: The version that was refused.
+        pause: Seconds until one request tries it again, 1 to 60.
+    """
+
+    version: int
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousVersionUsed(Event):
+    """The other side refuses the newest version and accepts an older one, with which requests start.
+
+    Attributes:
+        version: The version that it accepts.
+        newest: The newest version, which one request at a time tries again.
+    """
+
+    version: int
+    newest: int
+
+
 class Observer(Protocol):
     """Is told of every event, in the thread in which it happened.
 

@@ -92,7 +92,7 @@ class Scope(dict[object, Any]):
     def keep(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
         """Fix what this scope sees; of two threads that read at once, both get the first one's."""
         self._notice_rotation(cache, spec, known)
-        value: T = self.setdefault(key, self.seen.setdefault(spec, known).value)
+        value: T = self.setdefault(key, cache.shown(spec, self.seen.setdefault(spec, known)))
         self._forget_if_closed()
         return value
 
@@ -100,9 +100,8 @@ class Scope(dict[object, Any]):
         """See another version from now on: `refresh()`."""
         self._notice_rotation(cache, spec, known)
         self.seen[spec] = known
-        self[key] = self.seen[
-            spec
-        ].value  # not `known`: of two refreshes at once, both are the last one's
+        # Not `known`: of two refreshes at once, both are the last one's.
+        self[key] = cache.shown(spec, self.seen[spec])
         self._forget_if_closed()
 
     def close(self) -> None:

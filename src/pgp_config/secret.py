@@ -16,6 +16,7 @@ from pydantic.errors import PydanticUserError
 from pgp_config.errors import DeclarationError, RejectedVersion
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 #: RFC 7468 labels and OpenSSH's own, as `openssl` and `ssh-keygen` write them.
 _PEM_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
@@ -40,6 +41,22 @@ class Payload:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret's payload is not pickled or copied.")
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned(Generic[T_co]):
+    """A value with the number of its version, read as one.
+
+    Attributes:
+        value: As the declared type; never shown.
+        number: Its version number, 1 or more; None for a value that a test gave.
+    """
+
+    value: T_co = field(repr=False)
+    number: int | None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret value is not pickled or copied.")
 
 
 class DamagedVersion(RejectedVersion):

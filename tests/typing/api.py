@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, assert_type
 
 from dependency_injector import providers
-from pydantic import BaseModel, Field, HttpUrl, SecretStr
+from pydantic import BaseModel, Field, HttpUrl, SecretBytes, SecretStr
 
 from pgp_config import (
     EVERY_REQUEST,
     DynamicSecret,
     Environment,
     Freshness,
+    KeyRing,
+    Keys,
     Memory,
     ReloadPolicy,
     SecretContainer,
     StaticSecret,
     request_scope,
+    rotation_retry,
+    rotation_retry_context,
     source_from_url,
 )
 
@@ -49,6 +54,8 @@ class Service(SecretContainer):
     login = StaticSecret("LOGIN", Login)
     fixed = StaticSecret("FIXED")
     client = providers.Singleton(Client, api_key=key)
+    ring = KeyRing("RING", grace=timedelta(hours=1))
+    binary = KeyRing("BINARY", SecretBytes, freshness=EVERY_REQUEST)
 
 
 def observe(event: Event) -> None:
@@ -73,6 +80,38 @@ def reads() -> None:
     secrets.close()
 
 
+def rings() -> None:
+    """A ring gives keys of its declared type."""
+    secrets = Service(source=Memory({"RING": "k"}))
+    assert_type(secrets.ring(), Keys[SecretStr])
+    assert_type(secrets.binary(), Keys[SecretBytes])
+    assert_type(secrets.ring().previous, SecretStr | None)
+    assert_type(secrets.ring().sign("m"), bytes)
+    assert_type(secrets.ring().verify(b"m", "00", "sha512"), bool)
+    assert_type(secrets.ring().oldest_first(), list[bytes])
+    assert_type(secrets.ring.refresh(), bool)
+
+
+async def retries() -> int:
+    """The decorated function has lost its first argument, and nothing else."""
+    secrets = Service(source=Memory({"KEY": "k"}))
+
+    @rotation_retry(secrets.key, on=PermissionError, budget=timedelta(seconds=3))
+    def call(key: SecretStr, amount: int, *, fast: bool = False) -> int:
+        return amount + len(key) * fast
+
+    @rotation_retry(secrets.key, on=(PermissionError, KeyError), previous=False)
+    async def call_later(key: SecretStr, amount: int) -> str:
+        return f"{amount}{key}"
+
+    assert_type(call(5, fast=True), int)
+    assert_type(await call_later(5), str)
+    for attempt in rotation_retry_context(secrets.key, on=lambda error: bool(error.args)):
+        with attempt as key:
+            assert_type(key, SecretStr)
+    return call(1)
+
+
 async def reads_later() -> None:
     """The same from a coroutine."""
     secrets = Service(source=source_from_url("env:"))
@@ -81,4 +120,8 @@ async def reads_later() -> None:
         assert_type(await secrets.key.async_(), SecretStr)
         assert_type(await secrets.fee.async_(), Decimal)
         assert_type(await secrets.key.arefresh(), bool)
+        assert_type(await secrets.ring.async_(), Keys[SecretStr])
+        async for attempt in rotation_retry_context(secrets.key, on=PermissionError):
+            with attempt as key:
+                assert_type(key, SecretStr)
     Service(source=Environment("PREFIX_"))

@@ -1,8 +1,8 @@
 """ChangeNow v2: what an amount is worth, asked with the key that is current at each attempt.
 
 The key is read from its provider for every attempt and travels on that request only. A 401 or 403
-makes the client look for a newer version once; a key that did not change is not tried again. What
-HTTP says becomes a value (`_Outcome`) before anything is raised, so that no error carries a request,
+makes the client look for a newer version once (`rotation_retry`); a key that did not change is not
+tried again, unless the client is told to try the version before it or to wait. What HTTP says becomes a value (`_Outcome`) before anything is raised, so that no error carries a request,
 a URL or an answer, nor a frame whose locals hold them.
 """
 
@@ -21,16 +21,22 @@ import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from pgp_config import DeclarationError
+from pgp_config import DeclarationError, rotation_retry_context
 from pgp_services.connections import PerLoop, PerProcess, is_loopback
 from pgp_services.failures import Refused, Unavailable
-from pgp_services.retries import Course, RetryPolicy, retrying, retrying_async
+from pgp_services.retries import (
+    SHORTEST_ATTEMPT,
+    Course,
+    RetryPolicy,
+    retrying,
+    retrying_async,
+)
 from pgp_services.tokens import plain
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from pgp_services.provided import Rotating
+    from pgp_config import Rotating
 
 API = "https://api.changenow.io"
 
@@ -51,10 +57,8 @@ class ChangeNowUnavailable(Unavailable):
     """ChangeNow does not answer within the budget."""
 
 
-class _KeyChanged(ChangeNowUnavailable):
-    """The key was refused, and there is a newer one: try that at once."""
-
-    pauses = False
+class _KeyRefused(ChangeNowRefused):
+    """ChangeNow answered 401 or 403."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +163,35 @@ class _Call(Course):
     def __init__(self, pair: Pair, policy: RetryPolicy) -> None:
         super().__init__(policy)
         self.query = pair.query()
-        self._refreshed = False
+        self._key_was_refused = False
+        self._looks_for_key = True
 
-    def wants_newer_key(self, outcome: _Outcome) -> bool:
-        """Whether to look for a newer key; at most once in a call."""
-        wants = outcome.refuses_key and not self._refreshed
-        self._refreshed = self._refreshed or wants
-        return wants
+    def begin(self) -> None:
+        """An attempt begins. If a key was refused in one before it, none is looked for again."""
+        self._looks_for_key = not self._key_was_refused
 
-    def conclude(self, outcome: _Outcome, *, key_changed: bool) -> Estimate:
+    def refuses_key(self, error: Exception) -> bool:
+        """Whether to look for another key."""
+        if not isinstance(error, _KeyRefused):
+            return False
+        self._key_was_refused = True
+        return self._looks_for_key
+
+    def check_budget(self) -> None:
+        """See that there is time for an attempt with another key.
+
+        Raises:
+            ChangeNowUnavailable: If there is none.
+        """
+        if self._key_was_refused and self.left() < SHORTEST_ATTEMPT:
+            raise ChangeNowUnavailable("ChangeNow refuses a key that has been replaced")
+
+    def conclude(self, outcome: _Outcome) -> Estimate:
         """The estimate, or the failure, of one attempt."""
         if outcome.estimate is not None:
             return outcome.estimate
-        if key_changed:
-            raise _KeyChanged("ChangeNow refuses a key that has been replaced")
+        if outcome.refuses_key:
+            raise _KeyRefused(outcome.trouble)
         if outcome.is_passing:
             raise ChangeNowUnavailable(outcome.trouble, retry_after=outcome.retry_after)
         raise ChangeNowRefused(outcome.trouble)
@@ -185,6 +204,10 @@ class ChangeNowClient:
         api_key: The secret, not its value.
         base_url: `https://` and a host; plain http for a local server on the loopback only.
         policy: The bounds of one estimate with all its attempts.
+        previous_key: Whether a refused key makes it try the version before, where the store may be
+            ahead of ChangeNow. The fleet's rule is a newer version only, once.
+        key_patience: Seconds to wait for a key that is accepted, 0 or more, within the policy's
+            budget. The fleet's rule is 0: Cloud Tasks calls again.
 
     Raises:
         DeclarationError: If the base URL is of another kind.
@@ -195,9 +218,14 @@ class ChangeNowClient:
         api_key: Rotating[SecretStr],
         base_url: str = API,
         policy: RetryPolicy = POLICY,
+        *,
+        previous_key: bool = False,
+        key_patience: float = 0.0,
     ) -> None:
         self._api_key = api_key
         self._policy = policy
+        self._previous_key = previous_key
+        self._key_patience = key_patience
         base = _checked(base_url)
         del base_url  # it may hold a password, and a traceback's locals are logged
         if base is None:
@@ -237,18 +265,30 @@ class ChangeNowClient:
         await self._async_clients.aclose()
 
     def _attempt(self, call: _Call) -> Estimate:
-        outcome = self._ask(call)
-        changed = call.wants_newer_key(outcome) and self._api_key.refresh()
-        return call.conclude(outcome, key_changed=changed)
+        for attempt in self._with_keys(call):
+            with attempt as key:
+                call.check_budget()
+                estimate = call.conclude(self._ask(call, key))
+        return estimate
 
     async def _attempt_async(self, call: _Call) -> Estimate:
-        outcome = await self._ask_async(call)
-        changed = call.wants_newer_key(outcome) and await self._api_key.arefresh()
-        return call.conclude(outcome, key_changed=changed)
+        async for attempt in self._with_keys(call):
+            with attempt as key:
+                call.check_budget()
+                estimate = call.conclude(await self._ask_async(call, key))
+        return estimate
 
-    def _ask(self, call: _Call) -> _Outcome:
+    def _with_keys(self, call: _Call) -> rotation_retry_context[SecretStr]:
+        call.begin()
+        return rotation_retry_context(
+            self._api_key,
+            on=call.refuses_key,
+            budget=min(self._key_patience, call.left()),
+            previous=self._previous_key,
+        )
+
+    def _ask(self, call: _Call, key: SecretStr) -> _Outcome:
         client = self._clients()
-        key = self._api_key()
         answer = _Answer(call)
         try:
             request = self._request(client, call, key)
@@ -259,9 +299,8 @@ class ChangeNowClient:
             return _without_answer(fault)
         return answer.outcome(response)
 
-    async def _ask_async(self, call: _Call) -> _Outcome:
+    async def _ask_async(self, call: _Call, key: SecretStr) -> _Outcome:
         client = await self._async_clients()
-        key = await self._api_key.async_()
         answer = _Answer(call)
         try:
             request = self._request(client, call, key)

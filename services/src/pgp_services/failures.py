@@ -72,9 +72,6 @@ class Unavailable(ServiceFailure):
     status = 503
     message = "Temporarily unavailable"
 
-    #: Whether the next attempt has to wait.
-    pauses = True
-
     def __init__(
         self, reason: str, *, retry_after: float | None = None, passing: bool = True
     ) -> None:

@@ -20,15 +20,3 @@ class Provided(Protocol[T_co]):
     async def async_(self) -> T_co:
         """The value, in a coroutine."""
         ...
-
-
-class Rotating(Provided[T_co], Protocol[T_co]):
-    """Gives a value that can be looked up anew within a request."""
-
-    def refresh(self) -> bool:
-        """Look now; whether there is another version than this request saw."""
-        ...
-
-    async def arefresh(self) -> bool:
-        """As `refresh`, in a coroutine."""
-        ...

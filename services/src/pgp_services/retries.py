@@ -79,8 +79,7 @@ class Course:
         """
         if not isinstance(error, Unavailable) or not error.passing:
             return False
-        pause = self._pause() if error.pauses else 0.0
-        pause = max(pause, error.retry_after or 0.0)
+        pause = max(self._pause(), error.retry_after or 0.0)
         return pause if pause + SHORTEST_ATTEMPT <= self.left() else False
 
     def _pause(self) -> float:

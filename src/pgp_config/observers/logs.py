@@ -13,8 +13,10 @@ from pgp_config.events import (
     FetchFailed,
     LatestDisabled,
     Loaded,
+    PreviousVersionUsed,
     Reloaded,
     ServedStale,
+    VersionRefused,
     VersionRejected,
 )
 
@@ -52,12 +54,24 @@ def _rejected(event: VersionRejected) -> _Line:
     return logging.ERROR, f"Rejected a version: {event.error}"
 
 
+def _refused(event: VersionRefused) -> _Line:
+    again = f"Tried again in {event.pause:.1f} s at the earliest"
+    return logging.WARNING, f"{event.secret} version {event.version} was refused. {again}"
+
+
+def _previous(event: PreviousVersionUsed) -> _Line:
+    text = f"{event.secret} version {event.version} is accepted, and {event.newest} is not"
+    return logging.WARNING, text
+
+
 _LINES: dict[type[Event], Callable[..., _Line]] = {
     Loaded: _loaded,
     Reloaded: _reloaded,
     FetchFailed: _failed,
     LatestDisabled: _latest_disabled,
+    PreviousVersionUsed: _previous,
     ServedStale: _stale,
+    VersionRefused: _refused,
     VersionRejected: _rejected,
 }
 

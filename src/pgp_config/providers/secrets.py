@@ -12,15 +12,21 @@ from dependency_injector import providers
 from pydantic import SecretStr
 
 from pgp_config.cache import Flight, Need, Spec, tick
-from pgp_config.errors import BlockingRead, DeclarationError, StaticSecretInScope
+from pgp_config.errors import (
+    BlockingRead,
+    DeclarationError,
+    PgpConfigError,
+    StaticSecretInScope,
+)
 from pgp_config.scopes import Scope, current_scope, declared_names, open_scope
-from pgp_config.secret import Decoder
+from pgp_config.secret import Decoder, Versioned
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from pgp_config.cache import Cache, Known
     from pgp_config.policy import Freshness
+    from pgp_config.verdicts import Verdicts
 
 T = TypeVar("T")
 
@@ -63,6 +69,7 @@ class SecretProvider(providers.Provider[T]):
         name: str,
         declared: TypeForm[T] | type[SecretStr] = SecretStr,
         freshness: Freshness | None = None,
+        grace: float | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise DeclarationError(
@@ -74,7 +81,7 @@ class SecretProvider(providers.Provider[T]):
             decoder = Decoder(cast("type[T]", declared))
         except DeclarationError as fault:
             raise fault.located(secret=name) from fault.__cause__
-        self._set_up(Spec(name, decoder, self.is_dynamic, freshness), None)
+        self._set_up(Spec(name, decoder, self.is_dynamic, freshness, grace), None)
         declared_names.add(name)
 
     def _set_up(self, spec: Spec[T], cache: Cache | None) -> None:
@@ -101,7 +108,7 @@ class SecretProvider(providers.Provider[T]):
         None where it knows none, and for a value that a test gave.
         """
         scope = open_scope()
-        if self.last_overriding is not None or (scope is not None and self.name in scope.given):
+        if self._is_replaced(scope):
             return None
         seen = None if scope is None else scope.seen.get(self._spec)
         if seen is None:
@@ -140,7 +147,7 @@ class SecretProvider(providers.Provider[T]):
             return current_scope()[self._key]  # type: ignore[no-any-return]  # a cast costs 30 ns
         except LookupError:
             pass  # not read from here: what that raises would drag this along as its context
-        return self._read()
+        return self._read(open_scope())
 
     async def async_(self) -> T:
         """As calling it, from a coroutine: waits without blocking the event loop."""
@@ -148,17 +155,17 @@ class SecretProvider(providers.Provider[T]):
             return current_scope()[self._key]  # type: ignore[no-any-return]  # as above
         except LookupError:
             pass  # as above
-        return await self._read_async()
+        return await self._read_async(open_scope())
 
-    def _read(self) -> T:
-        step = self._begin(open_scope())
+    def _read(self, scope: Scope | None) -> T:
+        step = self._begin(scope)
         if isinstance(step, _Waiting):
             self._refuse_to_block(f"await {self._hint}.async_()")
             return self._finish(step, step.cache.wait(self._spec, step.flight))
         return step
 
-    async def _read_async(self) -> T:
-        step = self._begin(open_scope())
+    async def _read_async(self, scope: Scope | None) -> T:
+        step = self._begin(scope)
         if isinstance(step, _Waiting):
             return self._finish(step, await step.cache.wait_async(self._spec, step.flight))
         return await step if inspect.isawaitable(step) else step
@@ -167,13 +174,21 @@ class SecretProvider(providers.Provider[T]):
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
         if scope is not None and self.name in scope.given:
-            value: T = self._spec.decoder.given(scope.given[self.name])
+            value = self._given(scope.given[self.name])
             return cast("T", scope.setdefault(self._key, value))
         # A local reference: another thread may reset the override while it is called.
         overriding = self.last_overriding
         if overriding is not None:
             return cast("T", overriding())
         return self._ask(self._bound(), scope)
+
+    def _given(self, value: object) -> T:
+        """A value that a test gave, as what a read gives."""
+        return self._spec.decoder.given(value)
+
+    def _is_replaced(self, scope: Scope | None) -> bool:
+        """Whether a test gave a value in place of the source's."""
+        return self.last_overriding is not None or (scope is not None and self.name in scope.given)
 
     def _bound(self) -> Cache:
         if self._cache is None:
@@ -223,7 +238,7 @@ class SecretProvider(providers.Provider[T]):
             DeclarationError: If a dynamic secret would take the place of a static one.
         """
         if not isinstance(provider, providers.Provider):
-            provider = _GivenValue(self._spec.decoder.given(provider))
+            provider = _GivenValue(self._given(provider))
         self._refuse_override(provider)
         context: providers.OverridingContext[Self] = super().override(provider)
         self._choose_key()
@@ -341,9 +356,7 @@ class DynamicSecret(SecretProvider[T]):
         return self._move(step, known)
 
     def _begin_refresh(self, scope: Scope | None) -> _Refresh | None:
-        if scope is not None and self.name in scope.given:
-            return None
-        if self.last_overriding is not None:
+        if self._is_replaced(scope):
             return None
         cache = self._bound()
         seen = self.version()
@@ -355,6 +368,72 @@ class DynamicSecret(SecretProvider[T]):
         else:
             step.scope.move(self._spec, self._spec, known, step.cache)
         return known.version != step.seen
+
+    # -- versions, for `rotation_retry` ------------------------------------------------------
+
+    def versioned(self) -> Versioned[T]:
+        """The value that the current scope sees with the number of its version, read as one.
+
+        Raises:
+            PgpConfigError: As calling it does.
+        """
+        scope = _scope_of_read()
+        return self._versioned(scope, self._read(scope))
+
+    async def versioned_async(self) -> Versioned[T]:
+        """As `versioned`, from a coroutine."""
+        scope = _scope_of_read()
+        return self._versioned(scope, await self._read_async(scope))
+
+    def _versioned(self, scope: Scope, value: T) -> Versioned[T]:
+        seen = scope.seen.get(self._spec)
+        if seen is None or self._is_replaced(scope):
+            return Versioned(value, None)
+        # Not `value`: another thread of the scope may have moved it on since.
+        return Versioned(self._bound().shown(self._spec, seen), seen.version)
+
+    def at_version(self, number: int) -> Versioned[T]:
+        """One version by its number, whatever is the newest; no scope is changed by it.
+
+        Raises:
+            SecretUnavailable: If it is not to be had; one of its subclasses says why.
+            RejectedVersion: If it may not be served.
+            BlockingRead: In a thread in which an event loop runs.
+        """
+        self._refuse_to_block(f"await {self._hint}.at_version_async({number})")
+        cache = self._bound()
+        return self._numbered(cache, cache.fetch_version(self._spec, number))
+
+    async def at_version_async(self, number: int) -> Versioned[T]:
+        """As `at_version`, from a coroutine."""
+        cache = self._bound()
+        return self._numbered(cache, await cache.fetch_version_async(self._spec, number))
+
+    def _numbered(self, cache: Cache, found: Known[T] | PgpConfigError) -> Versioned[T]:
+        if isinstance(found, PgpConfigError):
+            raise found.located(secret=self.name, container=cache.container)
+        return Versioned(cache.shown(self._spec, found), found.version)
+
+    def catch_up(self) -> bool:
+        """See from now on, in this scope, the newest version that this process knows; asks nobody.
+
+        Returns:
+            Whether this scope saw another version before.
+        """
+        scope = open_scope()
+        if scope is None or self._is_replaced(scope):
+            return False
+        cache = self._bound()
+        known, seen = cache.current(self._spec), scope.seen.get(self._spec)
+        if known is None or (seen is not None and seen.version == known.version):
+            return False
+        scope.move(self._spec, self._spec, known, cache)
+        return seen is not None
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """What the other side said of its versions; shared by all requests of the process."""
+        return self._bound().verdicts(self._spec)
 
 
 class StaticSecret(SecretProvider[T]):
@@ -404,6 +483,12 @@ class StaticSecret(SecretProvider[T]):
                     secret=self.name,
                     container=self.container_name,
                 )
+
+
+def _scope_of_read() -> Scope:
+    """The open scope; outside of scopes a read works as if it opened one for itself."""
+    scope = open_scope()
+    return Scope() if scope is None else scope
 
 
 class _GivenValue(providers.Object[T]):

@@ -17,13 +17,14 @@ from pgp_config.health import (
     unavailable,
 )
 from pgp_config.wsgi import LoadMiddleware, ScopeMiddleware
+from pgp_config_flask.sessions import KeyRingSessionInterface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgp_config.health import Container, Paths
 
-__all__ = ["Load", "install"]
+__all__ = ["KeyRingSessionInterface", "Load", "install"]
 
 #: When secrets are loaded: at once, before the first request of each process, or by the caller.
 Load: TypeAlias = Literal["install", "first_request", "never"]
