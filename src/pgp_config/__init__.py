@@ -17,6 +17,7 @@ from pgp_config.events import Observer, default_observers
 from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
 from pgp_config.providers import DynamicSecret, SecretContainer, StaticSecret
+from pgp_config.push import GoogleTokens, PubSubListener, PushEndpoint, PushRefused, SecretEvent
 from pgp_config.scopes import request_scope
 from pgp_config.sources.directory import Directory
 from pgp_config.sources.environment import Environment
@@ -35,14 +36,19 @@ __all__ = [
     "Environment",
     "Freshness",
     "GoogleSecretManager",
+    "GoogleTokens",
     "LoggingObserver",
     "Memory",
     "Observer",
     "PgpConfigError",
+    "PubSubListener",
+    "PushEndpoint",
+    "PushRefused",
     "RejectedVersion",
     "ReloadPolicy",
     "SecretContainer",
     "SecretDisabled",
+    "SecretEvent",
     "SecretForbidden",
     "SecretNotFound",
     "SecretUnavailable",

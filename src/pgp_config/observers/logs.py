@@ -9,12 +9,14 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from pgp_config.events import (
+    Announced,
     Event,
     FetchFailed,
     LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
+    StaticAnnounced,
     VersionRejected,
 )
 
@@ -52,12 +54,26 @@ def _rejected(event: VersionRejected) -> _Line:
     return logging.ERROR, f"Rejected a version: {event.error}"
 
 
+def _announced(event: Announced) -> _Line:
+    version = "" if event.version is None else f" version {event.version}"
+    return logging.DEBUG, f"Heard of {event.secret}{version}: {event.kind}"
+
+
+def _static_announced(event: StaticAnnounced) -> _Line:
+    return (
+        logging.INFO,
+        f"{event.secret} has a version {event.version}; it is static, and read at the next start",
+    )
+
+
 _LINES: dict[type[Event], Callable[..., _Line]] = {
+    Announced: _announced,
     Loaded: _loaded,
     Reloaded: _reloaded,
     FetchFailed: _failed,
     LatestDisabled: _latest_disabled,
     ServedStale: _stale,
+    StaticAnnounced: _static_announced,
     VersionRejected: _rejected,
 }
 
