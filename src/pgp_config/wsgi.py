@@ -210,11 +210,16 @@ def _headers(environ: WSGIEnvironment) -> dict[str, str]:
 
 def _reader(environ: WSGIEnvironment) -> Callable[[int], bytes]:
     """Reads a body; without a length, only where the server marks the body's end."""
-    length = environ.get("CONTENT_LENGTH") or ""
-    whole = int(length) if length.isdecimal() else 0
-    if not length and environ.get("wsgi.input_terminated"):
-        return lambda most: bytes(environ["wsgi.input"].read(most))
-    return lambda most: bytes(environ["wsgi.input"].read(min(most, whole)))
+
+    def read(most: int) -> bytes:
+        length = environ.get("CONTENT_LENGTH") or ""
+        if length.isdecimal():
+            most = min(most, int(length))
+        elif not environ.get("wsgi.input_terminated"):
+            return b""
+        return bytes(environ["wsgi.input"].read(most))
+
+    return read
 
 
 def _refuse(

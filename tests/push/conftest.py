@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
+import threading
 import uuid
 from pathlib import Path
 
@@ -24,18 +24,11 @@ def _launcher():
     return (launcher, "") if launcher.exists() else (None, "gcloud has no Pub/Sub emulator")
 
 
-def _wait_for_port(port, process, patience=120):
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the Pub/Sub emulator ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            process.poll()
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the Pub/Sub emulator does not listen")
+def _drain(process, listening):
+    """Read its log to the end: it would wait for a reader else."""
+    for line in process.stderr:
+        if b"Server started" in line:
+            listening.set()
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +44,21 @@ def pubsub_emulator():
         [launcher, "--host=127.0.0.1", f"--port={port}"],
         env={**os.environ, "JAVA_OPTS": "-Xmx256m"},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    listening = threading.Event()
+    draining = threading.Thread(target=_drain, args=(process, listening))
+    draining.start()
     try:
-        _wait_for_port(port, process)
+        assert listening.wait(180), "the Pub/Sub emulator does not listen"
         yield f"127.0.0.1:{port}"
     finally:
         # Its own session: the launcher's children end with it.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        draining.join(30)
+        process.stderr.close()
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ class PubSubListener:
         self._thread: threading.Thread | None = None
         self._session: _Session | None = None
         self._own: str | None = None
+        self._is_resting = False
         self._listening = threading.Event()
 
     def __repr__(self) -> str:
