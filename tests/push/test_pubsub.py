@@ -3,7 +3,11 @@
 `max_age` is an hour wherever only a push can explain what a request sees.
 """
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -207,25 +211,63 @@ def _exists(subscriber, name):
     return True
 
 
+#: A server's parent process that listens, although it should not, and its child.
+FORKING = """
+import os, sys, threading
+from pgp_config import (
+    DynamicSecret, Freshness, GoogleSecretManager, PubSubListener, SecretContainer, request_scope
+)
+from pgp_config.events import Reloaded
+
+class One(SecretContainer):
+    key = DynamicSecret("PUBSUB_KEY", str, freshness=Freshness(max_age=3600))
+
+def observe(event):
+    if isinstance(event, Reloaded):
+        reloaded.set()
+
+reloaded = threading.Event()
+source = GoogleSecretManager("local", endpoint=sys.argv[1])
+secrets = One(source=source, observers=[observe])
+secrets.load()
+listener = PubSubListener(sys.argv[2])
+listener.start(secrets)
+assert listener.wait_until_listening(60)
+child = os.fork()
+if child == 0:
+    assert listener.subscription is None
+    listener.start(secrets)
+who = "parent" if child else "child"
+assert listener.wait_until_listening(60)
+os.write(1, f"{who} listens\\n".encode())
+assert reloaded.wait(60)
+with request_scope():
+    os.write(1, f"{who} serves {secrets.key()}\\n".encode())
+listener.close()
+secrets.close()
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_process_that_listens_can_fork(manager, start):
-    instance = start()
-    instance.listen()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover  # another process
-        instance.listener.start(instance.secrets)
-        instance.listener.wait_until_listening(60)
-        os.write(writing, b"ready\n")
-        instance.seen.wait_for(Reloaded, version=2)
-        os.write(writing, instance.read().encode())
-        instance.listener.close()
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        assert answer.readline() == "ready\n"
-        assert instance.listener.wait_until_listening(60)
+def test_a_process_that_listens_can_fork(manager, topic):
+    program = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", FORKING, manager.endpoint, topic],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        listening = {program.stdout.readline(), program.stdout.readline()}
+        assert listening == {"parent listens\n", "child listens\n"}
         manager.add("PUBSUB_KEY", "v2")
-        instance.seen.wait_for(Reloaded, version=2)
-        assert answer.read() == "v2"
-    assert os.waitpid(child, 0)[1] == 0
+        serving = {program.stdout.readline(), program.stdout.readline()}
+        assert serving == {"parent serves v2\n", "child serves v2\n"}
+        assert program.wait(60) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
+        program.stdout.close()

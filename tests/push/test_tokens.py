@@ -136,6 +136,40 @@ def test_what_is_no_token_is_refused(google, signer, server):
     assert server.calls <= 1
 
 
+def removed(token):
+    """As Cloud Run hands a token on where a service requires authentication."""
+    return f"{token.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+def test_a_signature_that_cloud_run_removed_is_no_signature(google, signer, server):
+    with pytest.raises(PushRefused, match="behind_cloud_run_iam=True") as caught:
+        google.verify(removed(signer.token(AUDIENCE, ACCOUNT)))
+    assert caught.value.status == 401
+
+
+def test_behind_cloud_runs_own_check_the_rest_of_a_token_is_checked(server, signer):
+    google = GoogleTokens(
+        audience=AUDIENCE,
+        service_account=ACCOUNT,
+        certificates=server,
+        behind_cloud_run_iam=True,
+    )
+    google.verify(removed(signer.token(AUDIENCE, ACCOUNT)))
+    for status, claims in (
+        (401, {"exp": time.time() - 60}),
+        (401, {"exp": None}),
+        (401, {"aud": "https://other.example"}),
+        (401, {"iss": "https://evil.example"}),
+        (403, {"email": "other@example.com"}),
+        (403, {"email_verified": None}),
+    ):
+        assert refused(google, removed(signer.token(AUDIENCE, ACCOUNT, **claims))) == status
+    assert refused(google, "x" * 10_000 + ".SIGNATURE_REMOVED_BY_GOOGLE") == 401
+    # Whatever has a signature has to have a good one.
+    assert refused(google, TokenSigner().token(AUDIENCE, ACCOUNT)) == 401
+    google.verify(signer.token(AUDIENCE, ACCOUNT))
+
+
 def test_certificates_are_fetched_once_an_hour(google, server, signer, clock):
     for _ in range(5):
         google.verify(signer.token(AUDIENCE, ACCOUNT))

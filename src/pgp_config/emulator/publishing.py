@@ -136,18 +136,24 @@ class Outbox:
                     self._deliver(target, message)
 
     def _deliver(self, target: Target, message: Notice) -> None:
-        pause = PAUSE
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                target(message)
-            except Exception as fault:  # noqa: BLE001  requests and gRPC raise theirs
-                failure = type(fault).__name__
-            else:
-                return
-            if attempt == ATTEMPTS or self._stopping.wait(pause):
+        failure: str | None = ""
+        attempts = 0
+        while failure is not None and attempts < ATTEMPTS:
+            if attempts and self._stopping.wait(PAUSE * 2 ** (attempts - 1)):
                 break
-            pause *= 2
-        _logger.warning("Could not deliver %s: %s", message.attributes["eventType"], failure)
+            failure = _failure_of(target, message)
+            attempts += 1
+        if failure is not None:
+            kind = message.attributes["eventType"]
+            _logger.warning("Could not deliver %s: %s", kind, failure)
+
+
+def _failure_of(target: Target, message: Notice) -> str | None:
+    try:
+        target(message)
+    except Exception as fault:  # noqa: BLE001  requests and gRPC raise theirs
+        return type(fault).__name__
+    return None
 
 
 class Topic:

@@ -93,7 +93,8 @@ class PushEndpoint:
         path: Where it is; give it to the subscription's `--push-endpoint`, with the service's address.
         audience: As for `GoogleTokens`.
         service_account: As for `GoogleTokens`.
-        verifier: Checks tokens in place of `GoogleTokens(audience=…, service_account=…)`.
+        verifier: Checks tokens in place of `GoogleTokens(audience=…, service_account=…)`; such as one with
+            `behind_cloud_run_iam=True`.
         containers: Containers that hear of pushes besides the one that is installed.
         clock: Monotonic seconds, for the log; a test gives its own.
 

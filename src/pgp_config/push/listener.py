@@ -37,6 +37,9 @@ EXPIRES = 24 * 3600
 #: Seconds for which Pub/Sub keeps a message that was not taken: the least it takes.
 RETAINED = 600
 
+#: Seconds after which Pub/Sub sends a message again that went to a connection which broke: the least it takes.
+LEASE = 10
+
 #: Seconds before a subscription that failed is tried again: from, and up to.
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
@@ -139,7 +142,7 @@ class PubSubListener:
                 atexit.register(self.close)
 
     def _launch(self) -> None:
-        if self._given is None and self._own is None:
+        if self._given is None:
             name = f"{self._service}-{secrets.token_hex(8)}"
             self._own = f"projects/{self._project}/subscriptions/{name}"
         session = self._session = _Session(self)
@@ -159,19 +162,20 @@ class PubSubListener:
 
     def close(self) -> None:
         """Stop listening and delete the subscription, if it was made here; idempotent."""
-        self._stop(delete=True)
+        self._stop()
         atexit.unregister(self.close)
-        self._own = None
 
-    def _stop(self, *, delete: bool) -> bool:
+    def _stop(self) -> bool:
+        """End the thread; whether there was one."""
         with self._lock:
             session, self._session = self._session, None
             thread, self._thread = self._thread, None
             self._listening.clear()
         if session is None or thread is None:
             return False
-        session.end(delete=delete)
+        session.end()
         thread.join(PATIENCE)
+        self._own = None
         return True
 
     def __enter__(self) -> Self:
@@ -184,11 +188,15 @@ class PubSubListener:
     # -- forks -------------------------------------------------------------------------------
 
     def prepare_fork(self) -> None:
-        """In the parent: end the stream, which is a call in flight; gRPC hangs in a child forked then."""
-        self._is_resting = self._stop(delete=False)
+        """In the parent: end the stream, which is a call in flight; gRPC hangs in a child forked then.
+
+        The subscription ends too. gRPC closes a connection later than it says; the child inherits it
+        then, and Pub/Sub would go on to send messages there (measured: they came a minute late).
+        """
+        self._is_resting = self._stop()
 
     def resume_after_fork(self) -> None:
-        """In the parent: listen again, to the same subscription."""
+        """In the parent: listen again, to a new subscription."""
         with self._lock:
             if self._is_resting and self._thread is None:
                 self._launch()
@@ -210,7 +218,10 @@ class PubSubListener:
             _logger.info("Ignored a message: %s", refusal)
             return
         for container in self._containers:
-            container.announce(event)
+            try:
+                container.announce(event)
+            except Exception as fault:  # noqa: BLE001  the others are told all the same
+                _logger.warning("A container failed on a push: %s", type(fault).__name__)
 
     def announce_listening(self, session: _Session) -> None:
         """There is a subscription."""
@@ -258,7 +269,6 @@ class _Session:
     def __init__(self, listener: PubSubListener) -> None:
         self._listener = listener
         self._ending = threading.Event()
-        self._deletes = False
         self._lock = threading.Lock()
         self._stream: Any = None
 
@@ -282,7 +292,8 @@ class _Session:
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     def _listen(self) -> None:
-        from google.cloud.pubsub_v1.subscriber import (  # type: ignore[import-untyped]  # it has no types  # noqa: PLC0415  an extra
+        from google.cloud.pubsub_v1 import types  # type: ignore[import-untyped]  # it has no types  # noqa: PLC0415  an extra
+        from google.cloud.pubsub_v1.subscriber import (  # type: ignore[import-untyped]  # as above  # noqa: PLC0415  as above
             scheduler,
         )
 
@@ -294,12 +305,13 @@ class _Session:
             stream = client.subscribe(
                 name,
                 self._listener.hear,
+                flow_control=types.FlowControl(max_duration_per_lease_extension=LEASE),
                 scheduler=scheduler.ThreadScheduler(executor),
                 await_callbacks_on_shutdown=True,
             )
             self._follow(stream, name)
         finally:
-            if self._ending.is_set() and self._deletes:
+            if self._ending.is_set():
                 self._listener.delete_subscription(client)
             client.close()
             executor.shutdown()
@@ -319,9 +331,8 @@ class _Session:
             with self._lock:
                 self._stream = None
 
-    def end(self, *, delete: bool) -> None:
+    def end(self) -> None:
         """Stop, from another thread; the thread ends soon after."""
-        self._deletes = delete
         with self._lock:
             self._ending.set()
             stream = self._stream
@@ -348,7 +359,7 @@ def _name_part(service: str) -> str:
 
 def _require_google() -> None:
     try:
-        import google.cloud.pubsub_v1  # type: ignore[import-untyped]  # as above  # noqa: F401, PLC0415  an extra
+        import google.cloud.pubsub_v1  # noqa: F401, PLC0415  an extra
     except ImportError:
         raise DeclarationError(
             "a listener needs Google's Pub/Sub client",

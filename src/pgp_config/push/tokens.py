@@ -43,6 +43,9 @@ CLOCK_SKEW = 30
 #: Bytes of a token; Google's have about 1 KiB.
 MAX_TOKEN = 8 * 1024
 
+#: What Cloud Run puts in the place of a signature that it verified, where a service requires authentication.
+_REMOVED = ".SIGNATURE_REMOVED_BY_GOOGLE"
+
 _ISSUERS = ("https://accounts.google.com", "accounts.google.com")
 
 
@@ -90,6 +93,9 @@ class GoogleTokens:
         service_account: The e-mail address of the subscription's `--push-auth-service-account`.
         certificates: Gives Google's certificates, by key id, in PEM; called when they are needed, an hour
             at the earliest after the last time, or when a token names a new key.
+        behind_cloud_run_iam: Whether Cloud Run verifies who calls (`--no-allow-unauthenticated`). It then
+            removes the signature, and a token without one is taken at its word. Never say so of a service
+            that anyone may call: anyone could write such a token.
         clock_skew: Seconds by which the sender's clock may differ, 0 to 300.
         clock: Monotonic seconds; a test gives its own.
 
@@ -103,6 +109,7 @@ class GoogleTokens:
         audience: str,
         service_account: str,
         certificates: Callable[[], Certificates] = fetch_certificates,
+        behind_cloud_run_iam: bool = False,
         clock_skew: int = CLOCK_SKEW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -110,6 +117,7 @@ class GoogleTokens:
         self._audience = audience
         self._account = service_account
         self._skew = clock_skew
+        self._is_behind_iam = behind_cloud_run_iam
         self._jwt = _google_jwt()
         self._keys = _Keys(certificates, clock)
 
@@ -124,8 +132,10 @@ class GoogleTokens:
             SenderRefused: If it is another account's.
             TokenUnverifiable: If Google's certificates cannot be had.
         """
-        certificate = self._keys.get(self._key_id(token))
-        claims = self._claims(token, certificate)
+        if token.endswith(_REMOVED):
+            claims = self._claims_verified_before(token)
+        else:
+            claims = self._claims(token, self._keys.get(self._key_id(token)))
         if claims is None or claims.get("iss") not in _ISSUERS:
             raise _forged()
         if claims.get("email") != self._account or claims.get("email_verified") is not True:
@@ -133,6 +143,21 @@ class GoogleTokens:
                 "the token of a push is not that of the service account expected",
                 remedy="Compare --push-auth-service-account of the subscription with service_account=.",
             )
+
+    def _claims_verified_before(self, token: str) -> Mapping[str, Any] | None:
+        """What a token says whose signature Cloud Run verified and removed."""
+        if not self._is_behind_iam:
+            raise TokenRefused(
+                "the signature of a push's token was removed by Cloud Run, which requires authentication",
+                remedy="If nobody can call the service without it, verify with "
+                "GoogleTokens(…, behind_cloud_run_iam=True).",
+            )
+        try:
+            claims: Mapping[str, Any] = self._jwt.decode(token[:MAX_TOKEN], verify=False)
+            is_current = float(claims["exp"]) + self._skew >= time.time()
+        except Exception:  # noqa: BLE001  as below
+            return None
+        return claims if is_current and claims.get("aud") == self._audience else None
 
     def _key_id(self, token: str) -> str:
         try:
