@@ -62,6 +62,13 @@ def push(secrets, told):
     return bool(landing)
 
 
+def settle(secrets):
+    """Wait until nothing is in flight."""
+    entry = secrets._cache._entries[secrets.key._spec]
+    while (flight := entry.flight) is not None:
+        flight.outcome.result(30)
+
+
 def read(secrets):
     """What a new request sees."""
     with request_scope():
@@ -219,10 +226,7 @@ def test_a_reader_makes_a_waiting_number_a_confirmation(one, source, clock):
         # The reader is not kept waiting for the number: that comes with a fetch of its own.
         assert waiting.outcome.result(30).version == 2
     assert landing.wait(30)
-    entry = one._cache._entries[one.key._spec]
-    flight = entry.flight
-    if flight is not None:
-        flight.outcome.result(30)
+    settle(one)
     assert read(one) == 3
     assert [version for _, version in source.calls[1:]] == ["latest", "latest", 3]
 
@@ -323,9 +327,7 @@ def test_a_failing_source_is_not_asked_and_the_number_is_not_forgotten(rotated, 
     clock.advance(5.1)
     with request_scope():
         rotated.key.refresh()  # `latest` lags: what was announced is looked at after it
-    flight = rotated._cache._entries[rotated.key._spec].flight
-    if flight is not None:
-        flight.outcome.result(30)
+    settle(rotated)
     assert read(rotated) == 2
 
 
@@ -452,9 +454,7 @@ def test_before_the_first_read_nothing_is_fetched(source, make):
     assert not push(secrets, add(2))
     assert source.calls == []
     read(secrets)
-    flight = secrets._cache._entries[secrets.key._spec].flight
-    if flight is not None:
-        flight.outcome.result(30)
+    settle(secrets)
     assert read(secrets) == 2
 
 

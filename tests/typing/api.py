@@ -13,9 +13,13 @@ from pgp_config import (
     DynamicSecret,
     Environment,
     Freshness,
+    GoogleTokens,
     Memory,
+    PubSubListener,
+    PushEndpoint,
     ReloadPolicy,
     SecretContainer,
+    SecretEvent,
     StaticSecret,
     request_scope,
     source_from_url,
@@ -82,3 +86,12 @@ async def reads_later() -> None:
         assert_type(await secrets.fee.async_(), Decimal)
         assert_type(await secrets.key.arefresh(), bool)
     Service(source=Environment("PREFIX_"))
+
+
+def is_pushed_to(secrets: Service) -> None:
+    """Both ways to hear of a rotation."""
+    tokens = GoogleTokens(audience="https://a.example", service_account="push@a.example")
+    PushEndpoint("/pushed", verifier=tokens, containers=(secrets,))
+    with PubSubListener("projects/p/topics/t", containers=(secrets,)) as listener:
+        listener.start(secrets)
+    assert_type(secrets.announce(SecretEvent("SECRET_VERSION_ADD", "KEY", 2)).wait(), bool)
