@@ -281,7 +281,7 @@ class Wrapped:
     """A container in which one thing is otherwise."""
 
     def __init__(self, secrets, **otherwise):
-        for name in ("load", "aload", "close", "status"):
+        for name in ("load", "aload", "close", "status", "announce"):
             setattr(self, name, otherwise.get(name, getattr(secrets, name)))
 
 

@@ -143,6 +143,40 @@ def test_both_addresses_can_be_chosen(monkeypatch, secret_manager):
     assert f"http://{rest}/" in shown.output
 
 
+class Targets:
+    """What was made to publish to, in place of the real ones."""
+
+    def __init__(self):
+        self.made = []
+        self.told = []
+
+    def __call__(self, *arguments, **options):
+        self.made.append((arguments, sorted(options)))
+        return self.told.append
+
+
+def test_changes_go_where_the_options_say(monkeypatch, tmp_path):
+    from pgp_config import emulator
+
+    urls, topics = Targets(), Targets()
+    monkeypatch.setattr(emulator, "PushUrl", urls)
+    monkeypatch.setattr(emulator, "Topic", topics)
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda how, signals: None)
+    monkeypatch.setattr(signal, "sigwait", lambda signals: None)
+    seeds = tmp_path / "secrets.json"
+    seeds.write_text('{"ONE": "canary-7f3a"}')
+    url, host = "http://127.0.0.1:8080/pubsub/secrets", "127.0.0.1:8085"
+    options = ["--push-url", url, "--pubsub", host, "--topic", "changes", "--seed", str(seeds)]
+    shown = CliRunner().invoke(app, ["emulator", *options])
+    assert urls.made == [((url,), ["signer"])]
+    assert topics.made == [((host,), [])]
+    assert f"Changes go to projects/local/topics/changes of {host}\n" in shown.output
+    assert f"Changes go to {url}, with a token for that audience" in shown.output
+    assert "/oauth2/v1/certs" in shown.output
+    # What was there at the start is no change.
+    assert urls.told == topics.told == []
+
+
 @pytest.mark.parametrize("option", ["--port", "--rest-port"])
 def test_a_port_that_is_taken_is_a_clear_error(secret_manager, run, option):
     taken = secret_manager.endpoint if option == "--port" else secret_manager.rest_endpoint

@@ -6,12 +6,14 @@ import pytest
 
 from pgp_config import DynamicSecret, LoggingObserver, SecretContainer, SecretUnavailable
 from pgp_config.events import (
+    Announced,
     Fetched,
     FetchFailed,
     LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
+    StaticAnnounced,
     VersionRejected,
     notify,
 )
@@ -44,10 +46,25 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
             "ERROR",
             "Rejected a version: KEY in Split2: is down. Wait.",
         ),
+        (
+            StaticAnnounced("Split2", "KEY", 8),
+            "INFO",
+            "KEY has a version 8; it is static, and read at the next start",
+        ),
+        (
+            Announced("Split2", "KEY", 8, "SECRET_VERSION_ADD"),
+            "DEBUG",
+            "Heard of KEY version 8: SECRET_VERSION_ADD",
+        ),
+        (
+            Announced("Split2", "KEY", None, "SECRET_DELETE"),
+            "DEBUG",
+            "Heard of KEY: SECRET_DELETE",
+        ),
     ],
 )
 def test_the_log_has_a_line_for_what_a_person_should_see(caplog, event, level, line):
-    with caplog.at_level(logging.INFO, "pgp_config"):
+    with caplog.at_level(logging.DEBUG, "pgp_config"):
         LoggingObserver()(event)
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == (level, line)

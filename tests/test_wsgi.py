@@ -477,6 +477,7 @@ def test_each_process_loads_and_what_was_loaded_before_the_fork_stays(secrets, s
 def test_a_fault_that_is_not_a_secrets_is_the_servers_to_answer(secrets):
     class Faulty:
         status, aload, close = secrets.status, secrets.aload, secrets.close
+        announce = secrets.announce
 
         def load(self):
             raise ZeroDivisionError

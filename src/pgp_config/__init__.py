@@ -19,6 +19,7 @@ from pgp_config.key_rings import Keys
 from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
 from pgp_config.providers import DynamicSecret, KeyRing, SecretContainer, StaticSecret
+from pgp_config.push import GoogleTokens, PubSubListener, PushEndpoint, PushRefused, SecretEvent
 from pgp_config.rotation import Rotating, rotation_retry, rotation_retry_context
 from pgp_config.scopes import request_scope
 from pgp_config.sources.directory import Directory
@@ -38,17 +39,22 @@ __all__ = [
     "Environment",
     "Freshness",
     "GoogleSecretManager",
+    "GoogleTokens",
     "KeyRing",
     "Keys",
     "LoggingObserver",
     "Memory",
     "Observer",
     "PgpConfigError",
+    "PubSubListener",
+    "PushEndpoint",
+    "PushRefused",
     "RejectedVersion",
     "ReloadPolicy",
     "Rotating",
     "SecretContainer",
     "SecretDisabled",
+    "SecretEvent",
     "SecretForbidden",
     "SecretNotFound",
     "SecretRefused",

@@ -1,8 +1,9 @@
-"""One request, one scope, for any ASGI application; and the start-up load in the lifespan."""
+"""One request, one scope, for any ASGI application; the start-up load in the lifespan, and pushes."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Context
@@ -10,10 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pgp_config.errors import PgpConfigError
 from pgp_config.health import refuse_non_container
+from pgp_config.push.endpoint import PushEndpoint
 from pgp_config.scopes import request_scope
 
 if TYPE_CHECKING:
     from pgp_config.health import Container
+    from pgp_config.push.endpoint import Announcing, Answer
+    from pgp_config.push.listener import PubSubListener
+
+    #: What `PushMiddleware` takes events from.
+    Push: TypeAlias = PushEndpoint | PubSubListener
 
 # As Starlette has them. asgiref's own are TypedDicts, which no framework's application accepts.
 Message: TypeAlias = MutableMapping[str, Any]
@@ -163,3 +170,78 @@ class _Lifespan:
         if not self._is_asked_to_end:
             await self._receive()
         await self.send({"type": "lifespan.shutdown.complete"})
+
+
+class PushMiddleware:
+    """Takes the pushes of Secret Manager's events, or has a listener pull them.
+
+    Put it around all the rest: a push opens no scope, and runs none of the application's code.
+
+    Args:
+        app: The application.
+        container: Hears of the events.
+        push: The endpoint that answers; or a listener, which is started with the lifespan (without one,
+            with the first request), and closed with it.
+    """
+
+    def __init__(self, app: ASGIApp, container: Announcing, push: Push) -> None:
+        self._app = app
+        self._container = container
+        self._push = push
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Serve one connection, or the life of the application."""
+        push = self._push
+        if not isinstance(push, PushEndpoint):
+            await self._listen(push, scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "POST" and _path(scope) == push.path:
+            headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
+            answer = await push.answer_async(self._container, headers, _reader(receive))
+            await _respond(answer, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _listen(
+        self,
+        listener: PubSubListener,
+        scope: MutableMapping[str, Any],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        listener.start(self._container)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan":
+                listener.close()
+
+
+def _path(scope: MutableMapping[str, Any]) -> str:
+    """The path within the application, also where it is mounted under another one."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
+    async def read(most: int) -> bytes:
+        body = b""
+        while len(body) < most:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        return body[:most]
+
+    return read
+
+
+async def _respond(answer: Answer, send: Send) -> None:
+    body = json.dumps(answer.content).encode() if answer.content else b""
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    if body:
+        headers |= {"content-type": "application/json", "content-length": str(len(body))}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

@@ -11,6 +11,8 @@ differs between threads and coroutines. Terms:
 - A *generation* is what scopes pin: an immutable mapping that changes once a wave has settled.
 - An *overlap* is the time in which a key ring's previous version is in use beside the current one.
 - A *look* is a fetch of one version by its number, which never makes it the newest.
+- An *announcement* is a push's word that a version exists. Its flight fetches that very number, which
+  confirms nothing: a number says nothing of being the newest.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import threading
 import time
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_all
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -38,12 +41,14 @@ from pgp_config.errors import (
     SourceTimeout,
 )
 from pgp_config.events import (
+    Announced,
     Fetched,
     FetchFailed,
     LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
+    StaticAnnounced,
     VersionRejected,
     notify,
 )
@@ -92,6 +97,9 @@ DOUBLINGS = 6
 
 #: Budgets after which the failure of a fetch says nothing of now: the process was frozen meanwhile.
 OUTDATED = 2
+
+#: Seconds between two announcements of a version's end that are acted on, for one secret.
+WITHDRAWAL_PAUSE = 1.0
 
 gate.register(redactor)
 
@@ -177,17 +185,22 @@ class Flight:
     """One fetch of one secret, and all who wait for it.
 
     Attributes:
-        asked_at: Monotonic seconds at which it was started; the call begins no earlier.
-        tick: Logical time of that start; 0 while it is queued.
+        asked_at: Monotonic seconds at which it was started; the call begins no earlier. Minus
+            infinity for one that confirms nothing, as while it is queued: so it meets no need.
+        tick: Logical time of that start; 0 likewise.
+        confirms: Whether it asks for `latest`; else for the number that was announced.
+        number: What a flight that confirms nothing asks for, once it has started; else 0.
         wave: What it started in, until it has landed or was given up.
         outcome: A good version, or why there is none.
     """
 
-    __slots__ = ("asked_at", "outcome", "tick", "wave")
+    __slots__ = ("asked_at", "confirms", "number", "outcome", "tick", "wave")
 
-    def __init__(self) -> None:
+    def __init__(self, *, confirms: bool = True) -> None:
         self.asked_at = -inf
         self.tick = 0
+        self.confirms = confirms
+        self.number = 0
         self.wave: _Wave | None = None
         self.outcome: Future[Known[Any] | PgpConfigError] = Future()
         # A running future cannot be cancelled: one waiter's cancellation leaves the others alone.
@@ -215,7 +228,15 @@ class _Wave:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """What the cache holds of one secret; guarded by the cache's lock."""
+    """What the cache holds of one secret; guarded by the cache's lock.
+
+    Attributes:
+        announced: The highest number that a push named and nobody has looked at since, or 0.
+        missing: The number that was announced last and does not exist: nor does any above it.
+        doubted_until: Monotonic seconds until which that is taken for granted.
+        doubts: How many such numbers were announced in a row.
+        withdrawn_until: Monotonic seconds before which the end of a version is not acted on again.
+    """
 
     spec: Spec[Any]
     freshness: Freshness
@@ -230,6 +251,11 @@ class _Entry:
     begun: dict[int, float] = field(default_factory=dict)
     looks: dict[int, Flight] = field(default_factory=dict)
     verdicts: Verdicts | None = None
+    announced: int = 0
+    missing: int = 0
+    doubted_until: float = -inf
+    doubts: int = 0
+    withdrawn_until: float = -inf
 
     def pending_looks(self) -> list[Flight]:
         return [look for look in self.looks.values() if not look.outcome.done()]
@@ -255,6 +281,46 @@ class SecretStatus:
     version: int | None
     age: float | None
     error: str | None
+
+
+class Landing:
+    """What an announcement set off, to be waited for; nothing, in most cases.
+
+    Args:
+        flights: One for each secret concerned.
+        budget: Seconds to wait at most, unless the waiter says otherwise.
+    """
+
+    def __init__(self, flights: Iterable[Flight], budget: float) -> None:
+        self._outcomes = [flight.outcome for flight in flights]
+        self._budget = budget
+
+    def __repr__(self) -> str:
+        return f"<Landing of {len(self._outcomes)} fetches>"
+
+    def __bool__(self) -> bool:
+        return bool(self._outcomes)
+
+    def wait(self, patience: float | None = None) -> bool:
+        """Wait until it has landed, well or not.
+
+        Args:
+            patience: Seconds to wait at most; the budget of a read by default.
+
+        Returns:
+            Whether it has.
+        """
+        done = wait_for_all(self._outcomes, self._budget if patience is None else patience)
+        return not done.not_done
+
+    async def wait_async(self, patience: float | None = None) -> bool:
+        """As `wait`, for a coroutine."""
+        if not self._outcomes:
+            return True
+        landings = [asyncio.wrap_future(outcome) for outcome in self._outcomes]
+        timeout = self._budget if patience is None else patience
+        _, overdue = await asyncio.wait(landings, timeout=timeout)
+        return not overdue
 
 
 class Cache:
@@ -396,6 +462,7 @@ class Cache:
             flight = self._take_off(entry)
         elif waits and not need.is_met_by(flight):
             flight = entry.queued = entry.queued or Flight()
+            flight.confirms = True
         return flight if waits else None
 
     def _refresh_if_due(self, entry: _Entry, known: Known[Any], moment: float) -> None:
@@ -505,6 +572,124 @@ class Cache:
                 self._ahead.add(known.tick - 1)
                 self.after = max(self._ahead)
 
+    # -- announcements -----------------------------------------------------------------------
+
+    def announce(self, name: str, version: int, kind: str = "SECRET_VERSION_ADD") -> Landing:
+        """A push says that this version exists: fetch that very number in the background.
+
+        If it is good and higher than the known one, it is served from then on, as after any fetch; how
+        long the known one counts as confirmed does not change. Known, lower, rejected and doubtful
+        numbers cost nothing, and while the source fails the number waits for the next fetch.
+
+        Args:
+            name: The secret's name in the source; names of other secrets do nothing.
+            version: The version's number, 1 or more.
+            kind: What the push called it, for observers.
+        """
+        events: list[Event] = []
+        flights = []
+        with self._lock:
+            for entry in self._named(name):
+                if entry.spec.dynamic:
+                    events.append(Announced(self.container, name, version, kind))
+                    flights.append(self._hear(entry, version))
+                elif self._is_news(entry, version):
+                    events.append(StaticAnnounced(self.container, name, version))
+        return self._landing(flights, events)
+
+    def withdraw(
+        self, name: str, version: int | None, kind: str = "SECRET_VERSION_DISABLE"
+    ) -> Landing:
+        """A push says that this version may not be served any more: ask now, if it is.
+
+        Args:
+            name: As for `announce`.
+            version: The version's number, or None for all of them.
+            kind: As for `announce`.
+        """
+        events: list[Event] = []
+        flights = []
+        with self._lock:
+            for entry in self._named(name):
+                if entry.spec.dynamic:
+                    events.append(Announced(self.container, name, version, kind))
+                    flights.append(self._part(entry, version))
+        return self._landing(flights, events)
+
+    def owns(self, project: str, location: str | None) -> bool:
+        """Whether the source may have secrets in a project and location; one that does not say may."""
+        owns: Callable[[str, str | None], bool] | None = getattr(self._source, "owns", None)
+        return owns is None or owns(project, location)
+
+    def nothing(self) -> Landing:
+        """What an announcement sets off that concerns no secret."""
+        return Landing([], self.budget)
+
+    def _named(self, name: str) -> list[_Entry]:
+        entries = [] if self.closed else self._entries.values()
+        return [entry for entry in entries if entry.spec.name == name]
+
+    def _landing(self, flights: Iterable[Flight | None], events: Iterable[Event]) -> Landing:
+        for event in events:
+            self._tell(event)
+        return Landing([flight for flight in flights if flight is not None], self.budget)
+
+    def _is_news(self, entry: _Entry, version: int) -> bool:
+        """Whether a static secret has a version that only a restart will show; told once a process."""
+        if entry.known is None or entry.announced or version <= entry.known.version:
+            return False
+        entry.announced = version
+        return True
+
+    def _hear(self, entry: _Entry, version: int) -> Flight | None:
+        """The flight that brings an announced version; None where there is nothing to bring now."""
+        flight = entry.flight
+        if flight is not None and version <= flight.number:
+            return flight
+        if not self._believes(entry, version):
+            return None
+        entry.announced = max(entry.announced, version)
+        if self._is_paused(entry):
+            return None
+        if flight is not None:
+            # What is in flight may have been asked before the version was there.
+            entry.queued = entry.queued or Flight(confirms=False)
+            return entry.queued
+        if entry.known is None:  # the first read brings it
+            return None
+        return self._take_off(entry, Flight(confirms=False))
+
+    def _believes(self, entry: _Entry, version: int) -> bool:
+        """Whether a number is worth a call.
+
+        After one that did not exist, only those just above the known version are, for a growing pause:
+        whatever a forger announces costs a secret some calls a minute.
+        """
+        known = 0 if entry.known is None else entry.known.version
+        if version <= known or version in entry.quarantined:
+            return False
+        if self.clock() >= entry.doubted_until:
+            return True
+        return version < entry.missing and version <= known + REACH
+
+    def _part(self, entry: _Entry, version: int | None) -> Flight | None:
+        """The flight that asks what takes the place of a version that is served, or is about to be."""
+        known, flight = entry.known, entry.flight
+        if known is None or self._is_paused(entry) or entry.freshness.age_limit == 0:
+            return None  # where each scope asks by itself, or the next fetch is to come
+        is_served = version is None or version == known.version
+        if not is_served and (flight is None or (version or 0) < known.version):
+            return None
+        now = self.clock()
+        if now < entry.withdrawn_until:
+            return None
+        entry.withdrawn_until = now + WITHDRAWAL_PAUSE
+        if flight is None:
+            return self._take_off(entry)
+        entry.queued = entry.queued or Flight()
+        entry.queued.confirms = True
+        return entry.queued
+
     # -- flights -----------------------------------------------------------------------------
 
     def connect(self) -> None:
@@ -531,13 +716,13 @@ class Cache:
                 flights[spec] = entry.flight or self._start(entry, Flight(), wave)
             return flights
 
-    def _take_off(self, entry: _Entry) -> Flight:
+    def _take_off(self, entry: _Entry, flight: Flight | None = None) -> Flight:
         """Start a wave: this secret, and those in use that are as long-lived, or half-way due."""
         if entry.flight is not None:
             return entry.flight
         now = self.clock()
         wave = _Wave(now)
-        flight = self._start(entry, Flight(), wave)
+        flight = self._start(entry, flight or Flight(), wave)
         for other in self._entries.values():
             if self._is_companion(other, entry, now):
                 self._start(other, Flight(), wave)
@@ -555,7 +740,11 @@ class Cache:
 
     def _start(self, entry: _Entry, flight: Flight, wave: _Wave) -> Flight:
         executor = self._threads()
-        flight.tick, flight.asked_at, flight.wave = wave.tick, wave.asked_at, wave
+        flight.wave = wave
+        if flight.confirms:
+            flight.tick, flight.asked_at = wave.tick, wave.asked_at
+        else:
+            flight.number, entry.announced = entry.announced, 0
         wave.pending += 1
         try:
             entry.flight = flight
@@ -570,14 +759,18 @@ class Cache:
             if not was_closed:  # else its waiters were told then
                 flight.outcome.set_result(_stranded())
             return flight
-        entry.used = False
+        entry.used = entry.used and not flight.confirms
         return flight
 
     def _threads(self) -> ThreadPoolExecutor:
-        if self._executor is None:
+        # A local reference: a signal handler may close the container between two of these lines.
+        executor = self._executor
+        if executor is None:
             refuse_late_patch()
-            self._executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
-        return self._executor
+            executor = self._executor = ThreadPoolExecutor(
+                MAX_CALLS, f"pgp-config-{self.container}"
+            )
+        return executor
 
     def _fly(self, entry: _Entry, flight: Flight) -> None:
         """Fetch, validate and land; runs in the executor."""
@@ -591,6 +784,8 @@ class Cache:
     def _newest(self, entry: _Entry, flight: Flight) -> Known[Any]:
         """What `latest` answers, or what is found by number."""
         known = entry.known
+        if known is not None and not flight.confirms:
+            return self._bring_announced(entry, known, flight)
         try:
             payload = self._call(entry.spec, "latest")
         except SecretDisabled:
@@ -610,6 +805,29 @@ class Cache:
         candidates = self._candidates(entry, known.version, payload)
         found = self._first_good(entry, known, flight, candidates)
         return found or self._confirmed(entry, known, flight)
+
+    def _bring_announced(self, entry: _Entry, known: Known[Any], flight: Flight) -> Known[Any]:
+        """The version that was announced, or else a good one below it; confirmed as the known one is."""
+        number = flight.number
+        announced: list[Payload] = []
+        try:
+            announced.append(self._call(entry.spec, number))
+        except SecretNotFound:
+            self._doubt(entry, number)
+            return known
+        except SecretDisabled:
+            pass  # meanwhile; there may be good ones that were missed, as where it is rejected
+        below = self._by_number(entry, range(number - 1, known.version, -1)[:REACH])
+        found = self._first_good(entry, known, flight, itertools.chain(announced, below))
+        entry.doubts = 0
+        if found is None:
+            return known
+        return replace(found, asked_at=known.asked_at, tick=known.tick, soft_at=known.soft_at)
+
+    def _doubt(self, entry: _Entry, number: int) -> None:
+        with self._lock:
+            entry.missing, entry.doubts = number, entry.doubts + 1
+            entry.doubted_until = self.clock() + self._pause(entry.doubts - 1)
 
     def _first(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
         try:
@@ -800,9 +1018,10 @@ class Cache:
         number = known.version - 1
         if number < 1 or self.clock() >= ends:
             return replace(known, overlap=Overlap(ends))
-        look = self._look(entry, number, flight.asked_at)
+        began = flight.asked_at if flight.confirms else self.clock()
+        look = self._look(entry, number, began)
         # Whoever waits for the flight has the cache's budget: landing late would be failing.
-        left = PREVIOUS_SHARE * self.budget - (self.clock() - flight.asked_at)
+        left = PREVIOUS_SHARE * self.budget - (self.clock() - began)
         found = self._seen(look, max(0.0, left))
         if isinstance(found, Known):
             return replace(known, overlap=Overlap(ends, found))
@@ -835,14 +1054,16 @@ class Cache:
             goes_on = isinstance(outcome, Known) or self._is_outdated(flight)
             if isinstance(outcome, Known):
                 events.extend(self._accept(entry, outcome))
-            elif (
-                flight.wave is not None and not goes_on
-            ):  # else it was counted when it was given up
-                events.append(self._refuse(entry, outcome))
+            else:
+                entry.announced = max(entry.announced, flight.number)  # for the next one
+                if (
+                    flight.wave is not None and not goes_on
+                ):  # else it was counted when it was given up
+                    events.append(self._refuse(entry, outcome))
             self._leave_wave(entry, flight, landed=isinstance(outcome, Known))
             entry.flight, queued, entry.queued = None, entry.queued, None
-            if queued is not None and goes_on:
-                self._start(entry, queued, _Wave(self.clock()))
+            if goes_on:
+                ended.extend(self._go_on(entry, outcome, queued))
             elif queued is not None:  # a source that fails is not asked again at once
                 ended.append((queued, outcome))
         try:
@@ -857,7 +1078,18 @@ class Cache:
 
         A source ends a fetch in about a budget; where it took far longer, the process was frozen.
         """
-        return self.clock() - flight.asked_at > OUTDATED * self.budget
+        return flight.confirms and self.clock() - flight.asked_at > OUTDATED * self.budget
+
+    def _go_on(
+        self, entry: _Entry, outcome: Known[Any] | PgpConfigError, queued: Flight | None
+    ) -> Iterable[tuple[Flight, Known[Any] | PgpConfigError]]:
+        """Start what waited for a landing, and tell those whom it served already."""
+        if queued is not None and queued.confirms:
+            self._start(entry, queued, _Wave(self.clock()))
+        elif self._believes(entry, entry.announced):
+            self._take_off(entry, queued or Flight(confirms=False))
+        elif queued is not None:
+            yield queued, outcome
 
     def _accept(self, entry: _Entry, known: Known[Any]) -> Iterable[Event]:
         before, entry.known = entry.known, known
@@ -879,8 +1111,12 @@ class Cache:
 
     def _pause_after(self, entry: _Entry, error: PgpConfigError) -> float:
         # A source that answers with a bad version may have a good one in a moment.
-        doublings = 0 if isinstance(error, RejectedVersion) else min(entry.failures, DOUBLINGS)
-        pause, jitter = SHORTEST_PAUSE * 2.0**doublings, PAUSE_JITTER * self._chance()
+        return self._pause(0 if isinstance(error, RejectedVersion) else entry.failures)
+
+    def _pause(self, failures: int) -> float:
+        """Seconds until somebody is asked again who failed so often before: growing, and jittered."""
+        pause = SHORTEST_PAUSE * 2.0 ** min(failures, DOUBLINGS)
+        jitter = PAUSE_JITTER * self._chance()
         longer = min(LONGEST_PAUSE, pause) * (1 + jitter)
         return longer if longer <= LONGEST_PAUSE else LONGEST_PAUSE * (1 - jitter)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path  # noqa: TC003  typer reads the annotations
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pgp_config.errors import PgpConfigError
 
@@ -26,6 +26,10 @@ REST at {url} for gcloud:
   export CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER={url}
   export CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true CLOUDSDK_CORE_PROJECT={project}"""
 
+_PUSHES = """\
+Changes go to {url}, with a token for that audience, whose certificates are at
+  http://{rest}/oauth2/v1/certs"""
+
 
 @app.callback()
 def _commands() -> None:
@@ -33,7 +37,7 @@ def _commands() -> None:
 
 
 @app.command()
-def emulator(
+def emulator(  # noqa: PLR0917  each is an option of the command
     port: Annotated[int, typer.Option(min=0, max=65535, help="For gRPC; 0 for a free one.")] = 0,
     rest_port: Annotated[
         int,
@@ -44,6 +48,16 @@ def emulator(
         typer.Option(help="A JSON file: names, each with a text or a list of texts (versions)."),
     ] = None,
     project: Annotated[str, typer.Option(help="The project of the seeded secrets.")] = "local",
+    push_url: Annotated[
+        str | None, typer.Option(help="A push endpoint that is told of each change.")
+    ] = None,
+    pubsub: Annotated[
+        str | None,
+        typer.Option(help="A Pub/Sub emulator to publish each change to, such as 127.0.0.1:8085."),
+    ] = None,
+    topic: Annotated[
+        str, typer.Option(help="The topic of the seeded secrets, in their project.")
+    ] = "secrets",
 ) -> None:
     """Start a local Secret Manager that Google's own clients talk to.
 
@@ -55,15 +69,27 @@ def emulator(
     It ends on Ctrl-C or SIGTERM.
     """
     try:
-        _serve(port, rest_port, seed, project)
+        _serve(port, rest_port, seed, project, _Pushes(push_url, pubsub, topic))
     except PgpConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
 
-def _serve(port: int, rest_port: int, file: Path | None, project: str) -> None:
+class _Pushes(NamedTuple):
+    """Where changes are told of."""
+
+    url: str | None
+    pubsub: str | None
+    topic: str
+
+
+def _serve(port: int, rest_port: int, file: Path | None, project: str, pushes: _Pushes) -> None:
     try:
-        from pgp_config.emulator import SecretManagerEmulator  # noqa: PLC0415  needs an extra
+        from pgp_config.emulator import (  # noqa: PLC0415  needs an extra
+            PushUrl,
+            SecretManagerEmulator,
+            Topic,
+        )
         from pgp_config.emulator.seed import seed  # noqa: PLC0415  as above
     except ImportError as missing:
         typer.echo(
@@ -71,7 +97,9 @@ def _serve(port: int, rest_port: int, file: Path | None, project: str) -> None:
             err=True,
         )
         raise typer.Exit(1) from None
-    server = SecretManagerEmulator(project, port=port, rest_port=rest_port)
+    told = pushes.url is not None or pushes.pubsub is not None
+    topics = [f"projects/{project}/topics/{pushes.topic}"] if told else []
+    server = SecretManagerEmulator(project, port=port, rest_port=rest_port, topics=topics)
     seeded = 0 if file is None else seed(server, file)
     ends = {signal.SIGINT, signal.SIGTERM}
     # Before any thread is started: all of them inherit the mask, so that sigwait gets the signal.
@@ -79,6 +107,13 @@ def _serve(port: int, rest_port: int, file: Path | None, project: str) -> None:
     with server:
         typer.echo(f"Secret Manager emulator listening on {server.endpoint}")
         typer.echo(_REST.format(url=f"http://{server.rest_endpoint}/", project=project))
+        # After the seeding: what was there at the start is no change.
+        if pushes.pubsub is not None:
+            server.publish_to(Topic(pushes.pubsub))
+            typer.echo(f"Changes go to {topics[0]} of {pushes.pubsub}")
+        if pushes.url is not None:
+            server.publish_to(PushUrl(pushes.url, signer=server.signer))
+            typer.echo(_PUSHES.format(url=pushes.url, rest=server.rest_endpoint))
         secrets = "1 secret" if seeded == 1 else f"{seeded} secrets"
         typer.echo(f"{secrets} in projects/{project}. No place for real secrets.")
         sys.stdout.flush()

@@ -141,6 +141,32 @@ class PreviousVersionUsed(Event):
     newest: int
 
 
+@dataclass(frozen=True, slots=True)
+class Announced(Event):
+    """A push told of a version; what comes of it, if anything, is told by other events.
+
+    Attributes:
+        version: The version's number, or None where all of them are meant.
+        kind: The push's own word for it, such as "SECRET_VERSION_ADD".
+    """
+
+    version: int | None
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class StaticAnnounced(Event):
+    """A push told of a newer version of a static secret, which is read at the next start.
+
+    It is told once a process and secret.
+
+    Attributes:
+        version: The version that was announced.
+    """
+
+    version: int
+
+
 class Observer(Protocol):
     """Is told of every event, in the thread in which it happened.
 

@@ -31,7 +31,8 @@ PATIENCE = 5.0
 class Forkable(Protocol):
     """Something with state that a child must not inherit as it stands.
 
-    It may have a `prepare_fork()` too, which is called in the parent when no call is in flight.
+    It may have a `prepare_fork()` too, which is called in the parent when no call is in flight, and a
+    `resume_after_fork()`, which is called there when the fork is over.
     """
 
     def renew_after_fork(self) -> None:
@@ -83,22 +84,27 @@ class ForkGate:
                     "the child may hang in its client library.",
                     self._calls,
                 )
-        for forkable in list(self._forkables):
-            prepare = getattr(forkable, "prepare_fork", None)
-            if prepare is not None:
-                prepare()
+        self._each("prepare_fork")
 
     def after_in_parent(self) -> None:
         """Let the calls go on."""
         with self._condition:
             self._forks -= 1
             self._condition.notify_all()
+        self._each("resume_after_fork")
 
     def after_in_child(self) -> None:
         """Start afresh: the threads that held the locks are not here."""
         self._reset()
+        self._each("renew_after_fork")
+
+    def _each(self, hook: str) -> None:
         for forkable in list(self._forkables):
-            forkable.renew_after_fork()
+            getattr(forkable, hook, _nothing)()
+
+
+def _nothing() -> None:
+    """In place of a hook that a forkable does not have."""
 
 
 def threads_are_greenlets() -> bool:

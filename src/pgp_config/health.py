@@ -21,8 +21,9 @@ from pgp_config.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pgp_config.cache import SecretStatus
+    from pgp_config.cache import Landing, SecretStatus
     from pgp_config.errors import PgpConfigError
+    from pgp_config.push.event import SecretEvent
 
 _logger = logging.getLogger("pgp_config")
 
@@ -51,6 +52,10 @@ class Container(Protocol):
 
     def status(self) -> list[SecretStatus]:
         """The state of each secret."""
+        ...
+
+    def announce(self, event: SecretEvent) -> Landing:
+        """Hear of a push."""
         ...
 
 
@@ -106,17 +111,29 @@ def paths_of(health: bool | str) -> Paths | None:
     return Paths(prefix, f"{prefix}/healthz", f"{prefix}/readyz")
 
 
-def refuse_taken(paths: Paths | None, used: Collection[object]) -> None:
-    """Check that an application has no pages of its own where these are to be.
+def _paths_of_push(push: object) -> list[str]:
+    """Where an adapter's `push=` answers: a path for an endpoint, none for a listener."""
+    path = getattr(push, "path", None)
+    if push is not None and path is None and not hasattr(push, "start"):
+        raise DeclarationError(
+            f"push= was given a {type(push).__name__}",
+            remedy="Give a PushEndpoint or a PubSubListener.",
+        )
+    return [] if path is None else [path]
+
+
+def refuse_taken(paths: Paths | None, used: Collection[object], *, push: object = None) -> None:
+    """Check that an application has no pages of its own where these, and a push endpoint, are to be.
 
     Raises:
-        DeclarationError: If it has.
+        DeclarationError: If it has, or if the push is neither an endpoint nor a listener.
     """
-    for path in () if paths is None else (paths.liveness, paths.readiness):
+    for path in (*(paths or ())[1:], *_paths_of_push(push)):
         if path in used:
             raise DeclarationError(
                 f"the application has a page at {path} already",
-                remedy="Give the health pages another place, health='/internal', or health=False.",
+                remedy="Give the health pages another place, health='/internal', or health=False; a "
+                "PushEndpoint another path.",
             )
 
 

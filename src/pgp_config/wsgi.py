@@ -1,4 +1,4 @@
-"""One request, one scope, for any WSGI application; and the start-up load before the first request."""
+"""One request, one scope, for any WSGI application; the start-up load, and pushes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ import json
 import threading
 from contextvars import Context, copy_context
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pgp_config.errors import PgpConfigError
 from pgp_config.forking import gate
 from pgp_config.health import refuse_non_container, unavailable
+from pgp_config.push.endpoint import PushEndpoint
 from pgp_config.scopes import request_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from pgp_config import health
     from pgp_config.health import Container
+    from pgp_config.push import endpoint as pushes
+    from pgp_config.push.endpoint import Announcing
+    from pgp_config.push.listener import PubSubListener
+
+    #: What `PushMiddleware` takes events from.
+    Push: TypeAlias = PushEndpoint | PubSubListener
 
 
 class ScopeMiddleware:
@@ -160,15 +168,72 @@ class LoadMiddleware:
         return None
 
 
+class PushMiddleware:
+    """Takes the pushes of Secret Manager's events, or has a listener pull them.
+
+    Put it around all the rest: a push opens no scope, and runs none of the application's code.
+
+    Args:
+        app: The application.
+        container: Hears of the events.
+        push: The endpoint that answers, or a listener, which is started with the first request of each
+            process, so never in a server's parent process.
+    """
+
+    def __init__(self, app: WSGIApplication, container: Announcing, push: Push) -> None:
+        self._app = app
+        self._container = container
+        self._push = push
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        push = self._push
+        if not isinstance(push, PushEndpoint):
+            push.start(self._container)
+        elif environ.get("PATH_INFO") == push.path and environ["REQUEST_METHOD"] == "POST":
+            read = _reader(environ)
+            return _respond(
+                push.answer(self._container, _headers(environ), read), environ, start_response
+            )
+        return self._app(environ, start_response)
+
+
+def _headers(environ: WSGIEnvironment) -> dict[str, str]:
+    """The request's headers, by name in lower case."""
+    headers = {
+        key[5:].replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    }
+    return {**headers, "content-length": environ.get("CONTENT_LENGTH") or ""}
+
+
+def _reader(environ: WSGIEnvironment) -> Callable[[int], bytes]:
+    """Reads a body; without a length, only where the server marks the body's end."""
+
+    def read(most: int) -> bytes:
+        length = environ.get("CONTENT_LENGTH") or ""
+        if length.isdecimal():
+            most = min(most, int(length))
+        elif not environ.get("wsgi.input_terminated"):
+            return b""
+        return bytes(environ["wsgi.input"].read(most))
+
+    return read
+
+
 def _refuse(
     error: PgpConfigError, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
-    answer = unavailable(error)
-    body = json.dumps(answer.content).encode()
-    headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        **answer.headers,
-    }
+    return _respond(unavailable(error), environ, start_response)
+
+
+def _respond(
+    answer: health.Answer | pushes.Answer, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    body = json.dumps(answer.content).encode() if answer.content else b""
+    headers = dict(answer.headers)
+    if body:
+        headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
     start_response(f"{answer.status:d} {HTTPStatus(answer.status).phrase}", list(headers.items()))
     return [b"" if environ.get("REQUEST_METHOD") == "HEAD" else body]

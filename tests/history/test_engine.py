@@ -22,6 +22,7 @@ from pgp_config import (
     Memory,
     SecretContainer,
     SecretDisabled,
+    SecretEvent,
     SecretNotFound,
     SecretUnavailable,
     cache,
@@ -38,6 +39,8 @@ NAMES = [QUICK, STRICT, SLOW]
 BOUNDS = {QUICK: Bounds(5.0, 120.0), STRICT: Bounds(0.0, 120.0), SLOW: Bounds(30.0, 120.0)}
 
 WHAT = ["rotate to a bad version", "disable", "enable", "lag", "catch up", "fail", "heal", "heal"]
+
+KINDS = ["SECRET_VERSION_ADD", "SECRET_VERSION_ADD", "SECRET_VERSION_DISABLE", "SECRET_DELETE"]
 
 secret_names = st.sampled_from(NAMES)
 names_to_read = st.lists(secret_names, min_size=1, max_size=4)
@@ -121,7 +124,7 @@ class Clock:
 
 
 class Engine(RuleBasedStateMachine):
-    """Rotates, lags, fails, disables, refreshes and reads in any order."""
+    """Rotates, lags, fails, disables, pushes, refreshes and reads in any order."""
 
     def __init__(self):
         super().__init__()
@@ -191,6 +194,14 @@ class Engine(RuleBasedStateMachine):
         else:
             source.failing.discard(name)
         self.changed(name)
+
+    @rule(name=secret_names, kind=st.sampled_from(KINDS), back=st.integers(-2, 2))
+    def push(self, name, kind, back):
+        """A push comes: true or forged, late, twice or out of order."""
+        self.tick()
+        number = max(1, len(self.source.versions[name]) - back)
+        self.secrets.announce(SecretEvent(kind, name, number, "1"))
+        self.settle()
 
     @rule(name=secret_names, answered=st.booleans())
     def hold_or_release(self, name, answered):

@@ -14,11 +14,15 @@ from pgp_config import (
     DynamicSecret,
     Environment,
     Freshness,
+    GoogleTokens,
     KeyRing,
     Keys,
     Memory,
+    PubSubListener,
+    PushEndpoint,
     ReloadPolicy,
     SecretContainer,
+    SecretEvent,
     StaticSecret,
     request_scope,
     rotation_retry,
@@ -125,3 +129,12 @@ async def reads_later() -> None:
             with attempt as key:
                 assert_type(key, SecretStr)
     Service(source=Environment("PREFIX_"))
+
+
+def is_pushed_to(secrets: Service) -> None:
+    """Both ways to hear of a rotation."""
+    tokens = GoogleTokens(audience="https://a.example", service_account="push@a.example")
+    PushEndpoint("/pushed", verifier=tokens, containers=(secrets,))
+    with PubSubListener("projects/p/topics/t", containers=(secrets,)) as listener:
+        listener.start(secrets)
+    assert_type(secrets.announce(SecretEvent("SECRET_VERSION_ADD", "KEY", 2)).wait(), bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import selectors
 import socket
 import socketserver
@@ -16,7 +17,12 @@ from pgp_config.emulator import transcoding
 from pgp_config.emulator.rules import StatusError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgp_config.emulator.service import Methods
+
+#: Where the certificates are that verify the tokens of pushes, as on www.googleapis.com.
+CERTS_PATH = "/oauth2/v1/certs"
 
 #: Bytes of a body: well over the 64 KiB of a payload in base64 and 16 KiB of annotations.
 MOST_BYTES = 1024 * 1024
@@ -29,6 +35,7 @@ class RestServer(ThreadingHTTPServer):
         host: An address of the loopback.
         port: 0 for a free one.
         methods: They answer.
+        certificates: Gives the certificates of the token signer, by key id.
 
     Raises:
         OSError: If it cannot listen there.
@@ -38,9 +45,16 @@ class RestServer(ThreadingHTTPServer):
     #: Seconds to wait for a connection that is there, unless its caller has just gone again.
     timeout = 0.5
 
-    def __init__(self, host: str, port: int, methods: Methods) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        methods: Methods,
+        certificates: Callable[[], dict[str, str]],
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.methods = methods
+        self.certificates = certificates
         self._open: set[socket.socket] = set()
         self._serving: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -128,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815  the base class calls them so
 
     def _answer(self) -> bytes:
+        if (self.command, self.path) == ("GET", CERTS_PATH):
+            return json.dumps(self.server.certificates()).encode()
         methods = self.server.methods
         method, request = transcoding.request_of(
             self.command, self.path, self._body(), methods.table

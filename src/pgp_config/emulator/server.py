@@ -17,13 +17,17 @@ from pgp_config.emulator.controls import Controls
 from pgp_config.emulator.messages import Secret, SecretPayload
 from pgp_config.emulator.over_grpc import handler_of
 from pgp_config.emulator.over_rest import RestServer
+from pgp_config.emulator.publishing import Outbox
 from pgp_config.emulator.rules import StatusError
 from pgp_config.emulator.service import Methods
+from pgp_config.emulator.signing import TokenSigner
 from pgp_config.emulator.store import Store
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from pgp_config.emulator.publishing import Target
 
 #: Calls that are answered at once; a held one keeps its thread.
 THREADS = 16
@@ -42,6 +46,7 @@ class SecretManagerEmulator(Controls):
         rest_port: The port of REST; as `port`.
         clock: Seconds of Unix time; a test gives its own, for TTLs and delayed destruction.
         seed: For faults by chance.
+        topics: Full names of Pub/Sub topics that the secrets made by `add()` and `create()` have.
 
     Raises:
         DeclarationError: If the host is not of the loopback.
@@ -56,6 +61,7 @@ class SecretManagerEmulator(Controls):
         rest_port: int = 0,
         clock: Callable[[], float] = time.time,
         seed: int = 0,
+        topics: Iterable[str] = (),
     ) -> None:
         super().__init__(seed)
         if not ipaddress.ip_address(host).is_loopback:
@@ -64,7 +70,10 @@ class SecretManagerEmulator(Controls):
                 remedy="Use 127.0.0.1: it asks nobody who they are.",
             )
         self.project = project
-        self.store = Store(clock)
+        self.topics = tuple(topics)
+        self.signer = TokenSigner()
+        self._outbox = Outbox()
+        self.store = Store(clock, self._outbox.put)
         self._host = host
         self._port = port
         self._rest_port = rest_port
@@ -117,6 +126,17 @@ class SecretManagerEmulator(Controls):
             stopped.wait()
             rest.join()
             self._reserved += [_bound(self._host, port) for port in (self._port, self._rest_port)]
+        self._outbox.stop()
+
+    def publish_to(self, target: Target, *, times: int = 1) -> None:
+        """Deliver the events of all secrets that have topics, from now on.
+
+        Args:
+            target: `Topic("127.0.0.1:8085")`, a Pub/Sub emulator; `PushUrl(url, signer=manager.signer)`, a
+                push endpoint; or any function that takes a `Notice`.
+            times: How often each is delivered: 2 or more for duplicates, as Pub/Sub may.
+        """
+        self._outbox.add(target, times)
 
     def wait(self) -> None:
         """Wait until it is stopped."""
@@ -138,7 +158,9 @@ class SecretManagerEmulator(Controls):
 
     def _rest_server(self) -> RestServer:
         try:
-            server = RestServer(self._host, self._rest_port, self._methods)
+            server = RestServer(
+                self._host, self._rest_port, self._methods, self.signer.certificates
+            )
         except OSError:
             raise _taken(self.rest_endpoint) from None
         self._rest_port = server.port
@@ -175,7 +197,7 @@ class SecretManagerEmulator(Controls):
         except StatusError as error:
             if error.code != "NOT_FOUND":
                 raise
-            secret = Secret(labels=labels or {})
+            secret = Secret(labels=labels or {}, topics=[{"name": t} for t in self.topics])
             secret.replication.automatic.SetInParent()
             self.store.create_secret(f"projects/{self.project}", name, secret)
 

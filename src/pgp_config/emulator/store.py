@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 from google.iam.v1 import policy_pb2  # type: ignore[import-untyped]  # it has no types
 
-from pgp_config.emulator import rules
+from pgp_config.emulator import publishing, rules
 from pgp_config.emulator.messages import (
     DESTROYED,
     DISABLED,
@@ -28,6 +28,8 @@ from pgp_config.emulator.rules import StatusError, failed, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pgp_config.emulator.publishing import Notice
 
 _UPDATABLE = {
     "annotations",
@@ -61,11 +63,18 @@ class Store:
     """Secrets by resource name, with the rules of the real service.
 
     Args:
-        clock: Seconds of Unix time; a test gives its own, for TTLs and delayed destruction.
+        clock: Seconds of Unix time; a test gives its own, for TTLs, rotations and delayed destruction.
+        publish: Takes the messages of each change, for the topics of its secret; called under the
+            store's lock, so that they are in order.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        publish: Callable[[list[Notice]], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
+        self._publish = publish
         self._secrets: dict[str, _Stored] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
@@ -94,6 +103,8 @@ class Store:
             self._set_expiry(meta)
             stored = self._secrets[name] = _Stored(meta, order=next(self._numbers))
             self._touch(meta)
+            self._publish(publishing.trial_notices(meta))
+            self._tell("SECRET_CREATE", meta)
             return _copied(stored.meta)
 
     def get_secret(self, name: str) -> Any:  # noqa: ANN401  as above
@@ -131,13 +142,18 @@ class Store:
             self._set_expiry(changed)
             stored.meta = changed
             self._touch(changed)
+            if "topics" in paths:
+                self._publish(publishing.trial_notices(changed))
+            self._tell("SECRET_UPDATE", changed)
             return _copied(changed)
 
     def delete_secret(self, name: str, etag: str) -> None:
         """Delete a secret and all its versions."""
         with self._lock:
-            _check_etag(etag, self._secret(name).meta)
+            stored = self._secret(name)
+            _check_etag(etag, stored.meta)
             del self._secrets[name]
+            self._tell("SECRET_DELETE", stored.meta, deleteType="REQUESTED")
 
     # -- versions ----------------------------------------------------------------------------
 
@@ -153,6 +169,7 @@ class Store:
             self._stamp(meta.create_time)
             stored.versions.append(_Version(meta, bytes(payload.data)))
             self._touch(meta)
+            self._tell("SECRET_VERSION_ADD", stored.meta, meta)
             return _copied(meta)
 
     def get_version(self, name: str) -> Any:  # noqa: ANN401  as above
@@ -200,20 +217,26 @@ class Store:
             if state == ENABLED:
                 version.meta.ClearField("scheduled_destroy_time")
             self._touch(version.meta)
+            kind = "SECRET_VERSION_ENABLE" if state == ENABLED else "SECRET_VERSION_DISABLE"
+            self._tell(kind, self._secret_of(name), version.meta)
             return _copied(version.meta)
 
     def destroy_version(self, name: str, etag: str) -> Any:  # noqa: ANN401  as above
         """Forget a version's payload; with a `version_destroy_ttl`, disable it now and forget later."""
         with self._lock:
             version = self._changeable(name, etag)
-            delay = self._secret(rules.version_name(name).secret).meta.version_destroy_ttl
+            secret = self._secret_of(name)
+            delay = secret.version_destroy_ttl
+            kind = "SECRET_VERSION_DESTROY"
             if delay.ToSeconds() > 0:
                 version.meta.state = DISABLED
                 due = self._clock() + delay.ToSeconds()
                 version.meta.scheduled_destroy_time.FromMicroseconds(int(due * 1e6))
+                kind = "SECRET_VERSION_DESTROY_SCHEDULED"
             else:
                 self._destroy(version)
             self._touch(version.meta)
+            self._tell(kind, secret, version.meta)
             return _copied(version.meta)
 
     def _changeable(self, name: str, etag: str) -> _Version:
@@ -269,7 +292,7 @@ class Store:
                 "NOT_FOUND", f"Secret Version [{name}] not found or has no versions."
             )
         version = stored.versions[number - 1]
-        self._destroy_if_due(version)
+        self._destroy_if_due(version, stored.meta)
         return version
 
     def _number(self, stored: _Stored, asked: rules.VersionName, *, lag: bool) -> int:
@@ -282,13 +305,14 @@ class Store:
             )
         return int(stored.meta.version_aliases.get(asked.version, 0))
 
-    def _destroy_if_due(self, version: _Version) -> None:
+    def _destroy_if_due(self, version: _Version, secret: Any) -> None:  # noqa: ANN401  as above
         meta = version.meta
         if not meta.HasField("scheduled_destroy_time"):
             return
         if meta.scheduled_destroy_time.ToMicroseconds() <= self._clock() * 1e6:
             self._destroy(version)
             self._touch(meta)
+            self._tell("SECRET_VERSION_DESTROY", secret, meta)
 
     def _expire(self) -> None:
         now = self._clock() * 1e6
@@ -296,6 +320,29 @@ class Store:
             meta = stored.meta
             if meta.HasField("expire_time") and meta.expire_time.ToMicroseconds() <= now:
                 del self._secrets[name]
+                self._tell("SECRET_DELETE", meta, deleteType="EXPIRATION")
+            else:
+                self._remind(meta, now)
+
+    def _remind(self, meta: Any, now: float) -> None:  # noqa: ANN401  as above
+        """Say that it is time to rotate; seen with the next call of any kind, as an expiry is."""
+        due = meta.rotation.next_rotation_time
+        if not meta.rotation.HasField("next_rotation_time") or due.ToMicroseconds() > now:
+            return
+        period = meta.rotation.rotation_period.ToMicroseconds()
+        if period > 0:
+            missed = (int(now) - due.ToMicroseconds()) // period
+            due.FromMicroseconds(due.ToMicroseconds() + (missed + 1) * period)
+        else:
+            meta.rotation.ClearField("next_rotation_time")
+        self._tell("SECRET_ROTATE", meta)
+
+    def _secret_of(self, version: str) -> Any:  # noqa: ANN401  as above
+        return self._secret(rules.version_name(version).secret).meta
+
+    def _tell(self, kind: str, secret: Any, version: Any = None, **more: str) -> None:  # noqa: ANN401  as above
+        if secret.topics:
+            self._publish(publishing.notices(kind, secret, version, self._clock(), **more))
 
     def _set_expiry(self, meta: Any) -> None:  # noqa: ANN401  as above
         if meta.HasField("ttl"):

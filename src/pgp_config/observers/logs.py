@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from pgp_config.events import (
+    Announced,
     Event,
     FetchFailed,
     LatestDisabled,
@@ -16,6 +17,7 @@ from pgp_config.events import (
     PreviousVersionUsed,
     Reloaded,
     ServedStale,
+    StaticAnnounced,
     VersionRefused,
     VersionRejected,
 )
@@ -64,7 +66,20 @@ def _previous(event: PreviousVersionUsed) -> _Line:
     return logging.WARNING, text
 
 
+def _announced(event: Announced) -> _Line:
+    version = "" if event.version is None else f" version {event.version}"
+    return logging.DEBUG, f"Heard of {event.secret}{version}: {event.kind}"
+
+
+def _static_announced(event: StaticAnnounced) -> _Line:
+    return (
+        logging.INFO,
+        f"{event.secret} has a version {event.version}; it is static, and read at the next start",
+    )
+
+
 _LINES: dict[type[Event], Callable[..., _Line]] = {
+    Announced: _announced,
     Loaded: _loaded,
     Reloaded: _reloaded,
     FetchFailed: _failed,
@@ -72,6 +87,7 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
     PreviousVersionUsed: _previous,
     ServedStale: _stale,
     VersionRefused: _refused,
+    StaticAnnounced: _static_announced,
     VersionRejected: _rejected,
 }
 

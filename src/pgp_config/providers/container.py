@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
-    from pgp_config.cache import Flight, SecretStatus, Spec
+    from pgp_config.cache import Flight, Landing, SecretStatus, Spec
     from pgp_config.events import Observer
+    from pgp_config.push.event import SecretEvent
 
 
 #: dependency_injector's own metaclass, which its stubs do not name.
@@ -146,6 +147,17 @@ class _Operations:
                 faults=sorted(faults, key=str),
             )
 
+    def announce(self, event: SecretEvent) -> Landing:
+        """A push told of a change: fetch the version that it names, in the background.
+
+        Events about secrets that this container does not declare, and other kinds than versions that
+        come and go, do nothing. Static secrets are left alone.
+
+        Returns:
+            What it set off; `wait()` for it, or not.
+        """
+        return event.tell(self._required_cache())
+
     def close(self) -> None:
         """End the container: forget the values, end its threads, close its source; idempotent."""
         if self._cache is not None:
@@ -225,7 +237,7 @@ class _Container(_Operations, containers.DynamicContainer):
 class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_Declaration):
     """Declare a service's secrets as class attributes; the instance reads them from a source.
 
-    The methods `load`, `aload`, `close`, `status` and `check` are those of the instance.
+    The methods `load`, `aload`, `close`, `status`, `announce` and `check` are those of the instance.
 
     Args:
         source: Where secrets come from: an object with `fetch`, or `source_from_url(…)`.

@@ -14,8 +14,9 @@ class Source(Protocol):
 
     `fetch` is called from several threads at once, blocks, and bounds its own time. A source that
     holds a connection may also have `close()`; a `fetch` after it connects anew. One whose first
-    fetch takes longer may have `connect()`, which start-up calls first. Nothing that it holds may cross
-    a fork: connect on first use in each process.
+    fetch takes longer may have `connect()`, which start-up calls first. One whose names belong to a
+    project may have `owns(project, location)`: pushes about secrets of other projects are ignored then.
+    Nothing that it holds may cross a fork: connect on first use in each process.
     """
 
     def fetch(self, name: str, version: int | str = "latest") -> Payload:

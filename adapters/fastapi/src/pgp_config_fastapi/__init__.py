@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.websockets import WebSocketState
 
 from pgp_config import DeclarationError, PgpConfigError, RejectedVersion, SecretUnavailable
-from pgp_config.asgi import LifespanMiddleware, ScopeMiddleware
+from pgp_config.asgi import LifespanMiddleware, PushMiddleware, ScopeMiddleware
 from pgp_config.health import (
     Answer,
     liveness,
@@ -24,6 +24,7 @@ from pgp_config.health import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from pgp_config.asgi import Push
     from pgp_config.health import Container, Paths
 
 __all__ = ["install", "value_of"]
@@ -36,7 +37,12 @@ _TRY_AGAIN_LATER = 1013
 
 
 def install(
-    app: FastAPI, container: Container, *, health: bool | str = True, close: bool = True
+    app: FastAPI,
+    container: Container,
+    *,
+    health: bool | str = True,
+    close: bool = True,
+    push: Push | None = None,
 ) -> None:
     """Give each request and websocket of an application one scope, and its container its lifespan.
 
@@ -53,16 +59,20 @@ def install(
             are not in the OpenAPI schema, and the application's dependencies do not guard them.
         close: Whether the container ends with the application; False where several test clients
             run it one after the other.
+        push: Where rotations are heard of: a `PushEndpoint`, or a `PubSubListener`, which lives as long as
+            the application.
 
     Raises:
         DeclarationError: If an argument is wrong, the application has it already, has a page at one
-            of the health paths, or has been started.
+            of the health paths or where the endpoint is, or has been started.
     """
     paths = paths_of(health)
     refuse_non_container(container)
-    _refuse_app(app, paths)
+    _refuse_app(app, paths, push)
     app.add_middleware(ScopeMiddleware)
     app.add_middleware(LifespanMiddleware, container=container, close=close)
+    if push is not None:
+        app.add_middleware(PushMiddleware, container=container, push=push)
     if paths is not None:
         # First: a page like "/{name}" would hide them.
         pages = ((paths.liveness, liveness), (paths.readiness, readiness))
@@ -70,7 +80,7 @@ def install(
     _answer_unavailable(app)
 
 
-def _refuse_app(app: object, paths: Paths | None) -> None:
+def _refuse_app(app: object, paths: Paths | None, push: Push | None) -> None:
     if not isinstance(app, FastAPI):
         raise DeclarationError(
             f"install() was given a {type(app).__name__} in place of a FastAPI application",
@@ -87,7 +97,7 @@ def _refuse_app(app: object, paths: Paths | None) -> None:
             "the application has been started already",
             remedy="Call install() where the application is made.",
         )
-    refuse_taken(paths, [getattr(route, "path", None) for route in app.routes])
+    refuse_taken(paths, [getattr(route, "path", None) for route in app.routes], push=push)
 
 
 def _page(path: str, build: Callable[[Container], Answer], container: Container) -> Route:

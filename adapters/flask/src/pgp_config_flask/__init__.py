@@ -16,13 +16,14 @@ from pgp_config.health import (
     refuse_taken,
     unavailable,
 )
-from pgp_config.wsgi import LoadMiddleware, ScopeMiddleware
+from pgp_config.wsgi import LoadMiddleware, PushMiddleware, ScopeMiddleware
 from pgp_config_flask.sessions import KeyRingSessionInterface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgp_config.health import Container, Paths
+    from pgp_config.wsgi import Push
 
 __all__ = ["KeyRingSessionInterface", "Load", "install"]
 
@@ -33,7 +34,12 @@ _NAME = "pgp_config"
 
 
 def install(
-    app: Flask, container: Container, *, load: Load = "install", health: bool | str = True
+    app: Flask,
+    container: Container,
+    *,
+    load: Load = "install",
+    health: bool | str = True,
+    push: Push | None = None,
 ) -> None:
     """Give each request of an application one scope, and load the container.
 
@@ -48,17 +54,19 @@ def install(
             with 503 while secrets are missing. `"never"`: the caller calls `load()`.
         health: Whether `/healthz` and `/readyz` are served, or the prefix under which they are. They
             are a blueprint named `pgp_config`.
+        push: Where rotations are heard of: a `PushEndpoint`, or a `PubSubListener`, which is started with
+            each process's first request.
 
     Raises:
         DeclarationError: If an argument is wrong, the application has it already, has a page at one
-            of the health paths, or has served a request.
+            of the health paths or where the endpoint is, or has served a request.
         StartupError: If `load="install"` finds faults; all are named, and the application is as
             before.
     """
     paths = paths_of(health)
     refuse_non_container(container)
     _refuse_load(load)
-    _refuse_app(app, paths)
+    _refuse_app(app, paths, push)
     if load == "install":
         container.load()
     app.extensions[_NAME] = container
@@ -67,6 +75,8 @@ def install(
     if load == "first_request":
         exempt = () if paths is None else (paths.liveness,)
         app.wsgi_app = LoadMiddleware(app.wsgi_app, container, exempt=exempt)  # type: ignore[method-assign]  # as above
+    if push is not None:
+        app.wsgi_app = PushMiddleware(app.wsgi_app, container, push)  # type: ignore[method-assign]  # as above
     if paths is not None:
         app.register_blueprint(_pages(container), url_prefix=paths.prefix or None)
     _answer_unavailable(app)
@@ -80,7 +90,7 @@ def _refuse_load(load: object) -> None:
         )
 
 
-def _refuse_app(app: object, paths: Paths | None) -> None:
+def _refuse_app(app: object, paths: Paths | None, push: Push | None) -> None:
     if not isinstance(app, Flask):
         raise DeclarationError(
             f"install() was given a {type(app).__name__} in place of a Flask application",
@@ -96,7 +106,7 @@ def _refuse_app(app: object, paths: Paths | None) -> None:
             "the application has served a request already",
             remedy="Call install() where the application is made.",
         )
-    refuse_taken(paths, [rule.rule for rule in app.url_map.iter_rules()])
+    refuse_taken(paths, [rule.rule for rule in app.url_map.iter_rules()], push=push)
 
 
 def _pages(container: Container) -> Blueprint:

@@ -145,6 +145,20 @@ class GoogleSecretManager:
         if isinstance(client, PgpConfigError):
             raise client
 
+    def owns(self, project: str, location: str | None) -> bool:
+        """Whether a secret of that project and location can be one of this source.
+
+        A project has an id and a number. Secret Manager's events may name either, and nothing here tells
+        which belong together: where one is a number and the other is not, the answer is yes.
+
+        Args:
+            project: The project's id or number.
+            location: Such as "europe-west1", or None for a global secret.
+        """
+        if location != self._location:
+            return False
+        return project == self._project or project.isdecimal() != self._project.isdecimal()
+
     def close(self) -> None:
         """End the client's connection; a fetch after it connects anew."""
         with self._lock:
