@@ -2,6 +2,7 @@
 
 from pgp_config.errors import (
     BlockingRead,
+    ChangedMeanwhile,
     DeclarationError,
     PgpConfigError,
     RejectedVersion,
@@ -12,6 +13,7 @@ from pgp_config.errors import (
     SourceTimeout,
     StartupError,
     StaticSecretInScope,
+    UptakeUnavailable,
 )
 from pgp_config.events import Observer, default_observers
 from pgp_config.observers.logs import LoggingObserver
@@ -23,12 +25,14 @@ from pgp_config.sources.environment import Environment
 from pgp_config.sources.google import GoogleSecretManager
 from pgp_config.sources.memory import Memory
 from pgp_config.sources.urls import source_from_url
+from pgp_config.uptake import Uptake
 
 default_observers.append(LoggingObserver())
 
 __all__ = [
     "EVERY_REQUEST",
     "BlockingRead",
+    "ChangedMeanwhile",
     "DeclarationError",
     "Directory",
     "DynamicSecret",
@@ -50,6 +54,8 @@ __all__ = [
     "StartupError",
     "StaticSecret",
     "StaticSecretInScope",
+    "Uptake",
+    "UptakeUnavailable",
     "default_observers",
     "request_scope",
     "source_from_url",

@@ -19,6 +19,7 @@ import random
 import threading
 import time
 import warnings
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -33,6 +34,7 @@ from pgp_config.errors import (
     SourceTimeout,
 )
 from pgp_config.events import (
+    Confirmed,
     Fetched,
     FetchFailed,
     LatestDisabled,
@@ -97,9 +99,11 @@ class Spec(Generic[T]):
     freshness: Freshness | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Known(Generic[T]):
     """A good version of a secret.
+
+    Whatever uses a version holds its `Known`: as long as one is alive, the version is in use.
 
     Attributes:
         value: Validated as the declared type; never shown.
@@ -187,6 +191,38 @@ class _Entry:
     retry_at: float = -inf
     error: PgpConfigError | None = None
     quarantined: set[int] = field(default_factory=set)
+    read_at: float = -inf
+    alive: dict[weakref.ref[Known[Any]], int] = field(default_factory=dict)
+    released: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """Which versions of one secret this process uses; without a trace of a value.
+
+    Attributes:
+        name: Its name in the source.
+        kind: "static" or "dynamic".
+        version: The version that is served to new scopes, or None.
+        in_use: The versions that the process holds, in order: the one served, and those that open
+            scopes, or objects built from them, still have.
+        refused: The versions that failed their type here, in order.
+        read_ago: Seconds since a scope last read it; None where it was not read, and for static ones:
+            their reads are not counted.
+        confirmed_ago: Seconds since the source last confirmed it, or None.
+        failing: Whether the source's last answer was a failure.
+        max_stale: Seconds for which it is served in an outage.
+    """
+
+    name: str
+    kind: str
+    version: int | None
+    in_use: tuple[int, ...]
+    refused: tuple[int, ...]
+    read_ago: float | None
+    confirmed_ago: float | None
+    failing: bool
+    max_stale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +286,7 @@ class Cache:
         self._chance = chance
         self._entries: dict[Spec[Any], _Entry] = {}
         self._ahead: set[int] = set()
+        self._released: Callable[[str], None] | None = None
         # Re-entrant: a signal handler or a finaliser may read, or close, in a thread that holds it.
         self._lock = threading.RLock()
         self._executor: ThreadPoolExecutor | None = None
@@ -269,7 +306,7 @@ class Cache:
 
     def add(self, spec: Spec[Any], freshness: Freshness) -> None:
         """Make a secret known by name; nothing is fetched yet."""
-        self._entries.setdefault(spec, _Entry(spec, freshness))
+        self._entries.setdefault(spec, _Entry(spec, freshness, released=self._released))
 
     def specs(self) -> list[Spec[Any]]:
         """Every secret of the container."""
@@ -289,6 +326,7 @@ class Cache:
         """A scope took a version from its generation: refresh it in the background when it is due."""
         entry = self._entries[spec]
         entry.used = True
+        entry.read_at = moment
         if moment >= known.soft_at:
             with self._lock:
                 self._refresh_if_due(entry, known, moment)
@@ -303,6 +341,7 @@ class Cache:
             entry = self._entries[spec]
             outcome = self._decide(entry, need)
             entry.used = True
+            entry.read_at = self.clock()
         return self._last_good(entry) if outcome is None else outcome
 
     def _decide(self, entry: _Entry, need: Need) -> Known[Any] | Flight | None:
@@ -617,7 +656,9 @@ class Cache:
         # What each scope asks for anew is never refreshed in the background: no scope would take it.
         share = SOFT_AGE + SOFT_JITTER * self._chance()
         soft_at = flight.asked_at + share * max_age if max_age > 0 else inf
-        return replace(known, asked_at=flight.asked_at, tick=flight.tick, soft_at=soft_at)
+        confirmed = replace(known, asked_at=flight.asked_at, tick=flight.tick, soft_at=soft_at)
+        _watch(entry, confirmed)
+        return confirmed
 
     def _reject(self, entry: _Entry, version: int, error: RejectedVersion) -> None:
         """Never look at this version again, unless it was damaged on its way."""
@@ -660,6 +701,8 @@ class Cache:
             yield Loaded(self.container, entry.spec.name, known.version)
         elif before.version != known.version:
             yield Reloaded(self.container, entry.spec.name, before.version, known.version)
+        else:
+            yield Confirmed(self.container, entry.spec.name, known.version)
 
     def _refuse(self, entry: _Entry, error: PgpConfigError) -> Event:
         pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**entry.failures)
@@ -722,6 +765,23 @@ class Cache:
             error=None if error is None else error.happened,
         )
 
+    def uses(self) -> list[SecretUse]:
+        """Which versions of every secret this process uses, by name."""
+        now = self.clock()
+        with self._lock:
+            rows = [_use_of(entry, now) for entry in self._entries.values()]
+        return sorted(rows, key=lambda row: row.name)
+
+    def on_release(self, told: Callable[[str], None]) -> None:
+        """Have this called with a secret's name when a version that is no longer served was let go.
+
+        It is called by whoever drops the last reference, at any line and with any lock held: it must be
+        re-entrant and quick, and must not raise.
+        """
+        self._released = told
+        for entry in self._entries.values():
+            entry.released = told
+
     def _state_of(self, entry: _Entry, age: float | None) -> str:
         if age is None:
             return "missing"
@@ -769,6 +829,35 @@ class Cache:
 
     def _tell(self, event: Event) -> None:
         notify(self._observers, event)
+
+
+def _watch(entry: _Entry, known: Known[Any]) -> None:
+    """Know for how long a version is in use, at no cost to a read."""
+    version = known.version
+
+    def let_go(reference: weakref.ref[Known[Any]]) -> None:
+        # No lock: the last reference may go anywhere, also where the cache's lock is held.
+        entry.alive.pop(reference, None)
+        served, told = entry.known, entry.released
+        if told is not None and (served is None or served.version != version):
+            told(entry.spec.name)
+
+    entry.alive[weakref.ref(known, let_go)] = version
+
+
+def _use_of(entry: _Entry, now: float) -> SecretUse:
+    known = entry.known
+    return SecretUse(
+        name=entry.spec.name,
+        kind="dynamic" if entry.spec.dynamic else "static",
+        version=None if known is None else known.version,
+        in_use=tuple(sorted(set(entry.alive.values()))),
+        refused=tuple(sorted(entry.quarantined)),
+        read_ago=now - entry.read_at if entry.spec.dynamic and entry.read_at > -inf else None,
+        confirmed_ago=None if known is None else now - known.asked_at,
+        failing=entry.failures > 0,
+        max_stale=entry.freshness.stale_limit,
+    )
 
 
 def _stranded() -> SecretUnavailable:

@@ -15,6 +15,8 @@ from pgp_config.events import (
     Loaded,
     Reloaded,
     ServedStale,
+    TakenUp,
+    UptakeUnreported,
     VersionRejected,
 )
 
@@ -52,12 +54,28 @@ def _rejected(event: VersionRejected) -> _Line:
     return logging.ERROR, f"Rejected a version: {event.error}"
 
 
+def _taken_up(event: TakenUp) -> _Line:
+    older = [str(number) for number in event.in_use if number != event.version]
+    rest = f"and still {', '.join(older)}" if older else "and no other"
+    who = f"{event.service} ({event.instance})"
+    return logging.INFO, f"{who} uses {event.secret} version {event.version} {rest}"
+
+
+def _unreported(event: UptakeUnreported) -> _Line:
+    again = f"Tried again in {event.pause:.1f} s at the earliest"
+    return logging.WARNING, (
+        f"The uptake store of {event.container} cannot be told ({event.failure}). {again}."
+    )
+
+
 _LINES: dict[type[Event], Callable[..., _Line]] = {
     Loaded: _loaded,
     Reloaded: _reloaded,
     FetchFailed: _failed,
     LatestDisabled: _latest_disabled,
     ServedStale: _stale,
+    TakenUp: _taken_up,
+    UptakeUnreported: _unreported,
     VersionRejected: _rejected,
 }
 
