@@ -383,7 +383,11 @@ def test_googles_log_of_calls_at_debug_withholds_payloads(transport, kept):
     logger, records = kept(transport)
     secret = {"response": {"payload": "canary"}, "httpResponse": {"payload": "canary"}}
     logger.debug("Received response", extra=secret)
-    secret = {"request": {"payload": "canary"}, "httpRequest": {"body": "canary"}, "rpcName": "Add"}
+    secret = {
+        "request": {"payload": "canary"},
+        "httpRequest": {"body": "canary"},
+        "rpcName": "Add",
+    }
     logger.debug("Sending request", extra=secret)
     assert "canary" not in str(records)
     assert records[0]["response"] == records[1]["request"] == "withheld by pgp_config"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from math import inf
 from pathlib import Path  # noqa: TC003  typer reads the annotations
@@ -219,7 +218,7 @@ def _read(file: Path) -> bytes:
 
 
 def _read_input() -> bytes:
-    if os.isatty(sys.stdin.fileno()) if hasattr(sys.stdin, "fileno") else False:
+    if sys.stdin.isatty():
         text: str = typer.prompt(
             "The new value", hide_input=True, confirmation_prompt=True, err=True
         )

@@ -45,6 +45,9 @@ STORE_VARIABLE, SERVICE_VARIABLE = "PGP_CONFIG_UPTAKE", "PGP_CONFIG_SERVICE"
 #: expired serves nothing that the source has not confirmed again.
 DEFAULT_TTL = DEFAULT_MAX_STALE
 
+#: Seconds that are added: for so long a confirmation may go unreported, while nothing is new or the store fails.
+LEEWAY = 90.0
+
 #: Seconds for which the entry of a static secret holds at least: nothing ever confirms it again.
 STATIC_TTL = 7 * 24 * 3600.0
 
@@ -69,7 +72,8 @@ class Uptake:
         store: An `UptakeStore`, or its URL: see `store_from_url`.
         service: The service's name; by default `PGP_CONFIG_SERVICE`, `K_SERVICE` (Cloud Run sets it), or the
             name of the container class.
-        ttl: Seconds (or timedelta) for which an entry holds, more than 0. Raised to a secret's `max_stale`.
+        ttl: Seconds (or timedelta) for which an entry holds, 0 or more. Raised to a secret's `max_stale` where that
+            is longer, and by 90 s.
 
     Raises:
         DeclarationError: If the store or the ttl is none.
@@ -239,7 +243,7 @@ class Reporter:
         return [self._entry(use) for use in uses if use.version is not None or use.failing]
 
     def _entry(self, use: SecretUse) -> Entry:
-        ttl = max(self._ttl, use.max_stale, STATIC_TTL if use.kind == "static" else 0.0)
+        ttl = max(self._ttl, use.max_stale, STATIC_TTL if use.kind == "static" else 0.0) + LEEWAY
         return Entry(
             service=self._service,
             instance=self.instance,

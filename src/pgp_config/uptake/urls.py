@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from pgp_config.errors import DeclarationError
 from pgp_config.uptake.base import MemoryUptake
@@ -38,8 +38,9 @@ def store_from_url(url: str) -> UptakeStore:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     namespace = options.pop("namespace", "")
     if parts.scheme in ("redis", "rediss", "unix"):
-        bare = urlunsplit(parts._replace(query=urlencode(options)))
-        return _redis(parts.scheme, bare, namespace)
+        # Not `urlunsplit`: it takes the slashes of a scheme that it does not know.
+        rest = f"?{urlencode(options)}" if options else ""
+        return _redis(parts.scheme, url.partition("?")[0] + rest, namespace)
     if parts.scheme == "sqlite" and not parts.netloc and not options:
         return SqliteUptake(_file_of(parts), namespace)
     if url == "memory:":
