@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -196,8 +197,10 @@ def test_a_plan_changes_nothing_and_says_what_it_costs(run, said, secret_manager
         "3. wait until every process has version 2 and none holds version 1",
         "4. disable version 1 under its etag",
         "Used by 1 of split2.",
-        "Costs: 1 accesses at most ($0.000003); 2 versions $0.12 a month ($0.06 now), also when "
-        "disabled, until destroyed. The services' accesses stay what they are.",
+        (
+            "Costs: 1 accesses at most ($0.000003); 2 versions $0.12 a month ($0.06 now), also when "
+            "disabled, until destroyed. The services' accesses stay what they are."
+        ),
     ]
     assert states(secret_manager) == {1: "enabled"}
 
@@ -377,7 +380,7 @@ def test_what_an_imported_module_prints_is_no_part_of_the_document(run, said, mo
         def __getattr__(self, name):
             if name != "kind":
                 raise AttributeError
-            print("hello")
+            sys.stdout.write("hello")
             return str
 
     monkeypatch.setitem(sys.modules, "talkative", Talkative("talkative"))
@@ -401,8 +404,7 @@ def test_at_a_terminal_the_value_is_asked_for_and_not_shown(source, secret_manag
         while prompt not in shown:
             assert select.select([ours], [], [], 60)[0], shown
             shown += os.read(ours, 1024)
-        with open(f"/proc/{process.pid}/cmdline", "rb") as command:
-            assert CANARY.encode() not in command.read()
+        assert CANARY.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         while (
             termios.tcgetattr(ours)[3] & termios.ECHO
         ):  # what is typed before that is thrown away
@@ -523,3 +525,17 @@ def test_real_processes_that_freeze_hold_die_and_end(serve, rotate, url, secret_
     run = rotate("--continue", "--settle", "0", "--timeout", "60", "--gone-after", "15")
     assert run.returncode == 0, run
     assert states(secret_manager) == {1: "disabled", 2: "enabled"}
+
+
+def test_what_a_person_types_is_not_echoed(monkeypatch):
+    command = sys.modules["pgp_config.cli.rotate"]
+    asked = []
+
+    class Terminal:
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(command.typer, "prompt", lambda text, **how: asked.append(how) or NEW)
+    assert command._read_input() == NEW.encode()
+    assert asked == [{"hide_input": True, "confirmation_prompt": True, "err": True}]

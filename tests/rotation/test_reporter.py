@@ -562,3 +562,92 @@ def test_one_that_starts_late_with_the_old_version_is_waited_for(
     source.lag("KEY", 2)
     turn(10, late)
     assert reasons(store) == ("safe", [])
+
+
+# -- forks -------------------------------------------------------------------------------------
+
+
+def test_before_it_watches_anything_there_is_nothing_to_say(store):
+    reporter = Reporter(store, "C", service="s", ttl=1)
+    assert reporter.attempt() is None
+    reporter.close()
+
+
+def test_a_store_in_memory_works_on_in_a_forked_child(store, entry):
+    store.report([entry("a")])
+    store._lock.acquire()  # held by a thread that is not in the child
+    store.renew_after_fork()
+    assert len(store.read("KEY")) == 1
+
+
+def test_a_forked_child_reports_as_somebody_else(tmp_path):
+    url = f"sqlite:///{tmp_path}/uptake"
+    program = (
+        "import os, sys, time\n"
+        "from pgp_config import *\n"
+        "from pgp_config.uptake.urls import store_from_url\n"
+        "class C(SecretContainer):\n    key = DynamicSecret('KEY')\n"
+        "secrets = C(source=Memory({'KEY': 'k'}), freshness=EVERY_REQUEST)\n"
+        "secrets.key()\n"
+        f"store = store_from_url({url!r})\n"
+        "while len(store.read('KEY')) != 1: time.sleep(0.01)\n"
+        "child = os.fork()\n"
+        "secrets.key()\n"
+        "while child and len(store.read('KEY')) != 2: time.sleep(0.01)\n"
+        "if not child: sys.stdin.readline()\n"
+        "secrets.close()\n"
+        "if not child: sys.exit()\n"
+        "(left,) = store.read('KEY')\n"
+        "assert f'-{child}-' in left.entry.instance, left\n"
+        "print('parent left', flush=True)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert store.read('KEY') == []\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**os.environ, "PGP_CONFIG_UPTAKE": url},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "parent left\n"
+        process.communicate("go on\n", timeout=60)
+    assert process.returncode == 0
+
+
+def test_under_gevent_it_reports_too(tmp_path):
+    pytest.importorskip("gevent")
+    url = f"sqlite:///{tmp_path}/uptake"
+    program = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import time, gevent\n"
+        "from pgp_config import *\n"
+        "from pgp_config.uptake.urls import store_from_url\n"
+        "class C(SecretContainer):\n    key = DynamicSecret('KEY')\n"
+        "source = Memory({'KEY': 'k'})\n"
+        "secrets = C(source=source, freshness=EVERY_REQUEST)\n"
+        "secrets.key()\n"
+        f"store = store_from_url({url!r})\n"
+        "def wait(in_use):\n"
+        "    while [e.entry.in_use for e in store.read('KEY')] != [in_use]: gevent.sleep(0.01)\n"
+        "wait((1,))\n"
+        "def handler():\n"
+        "    with request_scope():\n"
+        "        secrets.key()\n"
+        "        source.add('KEY', 'k-2')\n"
+        "        gevent.spawn(secrets.key).join()\n"
+        "        wait((1, 2))\n"
+        "gevent.spawn(handler).get()\n"
+        "wait((2,))\n"
+        "secrets.close()\n"
+        "assert store.read('KEY') == []\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**os.environ, "PGP_CONFIG_UPTAKE": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
