@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from pgp_config.cli import app
@@ -242,6 +243,16 @@ def test_a_rollback_of_nothing_says_so(run, said, secret_manager):
     ]
 
 
+def test_a_rotation_is_forgotten(run, said):
+    run(*said(1))
+    result = run("--forget", value="")
+    assert result.output.splitlines() == [
+        "✓ The rotation is forgotten; no version was changed.",
+        "Done.",
+    ]
+    assert document(run("--forget", "--json", value=""))["action"] == "forget"
+
+
 # -- scripts -----------------------------------------------------------------------------------
 
 
@@ -363,6 +374,8 @@ def test_what_is_refused_adds_nothing(run, secret_manager, options, value, said)
         ["--value", "x"],
         ["--generate", "hex:32", "--value-file", "x"],
         ["--continue", "--rollback"],
+        ["--forget", "--rollback"],
+        ["--plan", "--forget"],
         ["--plan", "--generate", "hex:32"],
         ["--timeout", "-1"],
     ],
@@ -525,6 +538,15 @@ def test_real_processes_that_freeze_hold_die_and_end(serve, rotate, url, secret_
     run = rotate("--continue", "--settle", "0", "--timeout", "60", "--gone-after", "15")
     assert run.returncode == 0, run
     assert states(secret_manager) == {1: "disabled", 2: "enabled"}
+
+
+def test_an_interruption_at_the_prompt_is_one(run, monkeypatch):
+    def abort():
+        raise typer.Abort
+
+    monkeypatch.setattr(sys.modules["pgp_config.cli.rotate"], "_read_input", abort)
+    result = run("--json")
+    assert (result.exit_code, document(result)["state"]) == (130, "interrupted")
 
 
 def test_what_a_person_types_is_not_echoed(monkeypatch):

@@ -680,6 +680,35 @@ def test_what_was_added_after_the_rotation_is_not_undone_silently(
         rotation().rollback()
 
 
+def test_what_others_have_changed_can_be_forgotten(rotation, administration, secret_manager):
+    administration.annotate("KEY", administration.describe("KEY"), {"owner": "payments"})
+    interrupting = Interrupting(administration, 1, after=True)
+    with pytest.raises(KeyboardInterrupt):
+        rotation(administration=interrupting).rotate(Value(NEW.encode()))
+    secret_manager.add("KEY", f"{CANARY}-theirs")
+    for stuck in (lambda: rotation().rotate(None), rotation().rollback):
+        with pytest.raises(RotationStopped, match="--forget"):
+            stuck()
+    outcome = rotation().forget()
+    assert (outcome.action, outcome.state) == ("forget", "done")
+    assert administration.describe("KEY").annotations == {"owner": "payments"}
+    assert set(states(administration).values()) == {"enabled"}
+    assert rotation(store=None).rotate(Value(f"{CANARY}-mine".encode())).new == 4
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_static_secret_that_nobody_reports_is_waited_for_only_when_told_to(
+    rotation, secret_manager, clock, wait
+):
+    secret_manager.add("SIGNING_KEY", OLD)
+    began = clock()
+    made = rotation(
+        "SIGNING_KEY", declarations=declared("SIGNING_KEY"), follow=False, wait_for_restarts=wait
+    )
+    assert made.rotate(Value(NEW.encode())).state == "unknown"
+    assert clock() - began == (20 if wait else 0)
+
+
 # -- plan --------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,12 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Undo the rotation: the old value is served again.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Forget where a rotation stands, after others changed its versions."
+        ),
+    ] = False,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Say what would be done and what it costs; change nothing."),
@@ -137,8 +143,11 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     It ends with 0 (done), 1 (refused or failed), 2 (wrong use), 3 (not proved in time that the old version is unread:
     it stays enabled), or 130 (interrupted).
     """
-    _refuse_two(value_file, generate_, continue_, rollback, plan)
-    shown = Shown(name, "rollback" if rollback else "rotate", as_json=as_json)
+    _refuse_two(
+        [value_file is not None, generate_ is not None, continue_, forget], rollback, plan=plan
+    )
+    action = "rollback" if rollback else "forget" if forget else "rotate"
+    shown = Shown(name, action, as_json=as_json)
     options = Options(
         expected=tuple(service or ()),
         timeout=timeout,
@@ -163,21 +172,23 @@ def rotate(  # noqa: PLR0917  typer makes options of them
                 code = shown.plan(rotation.plan(rollback=rollback))
             elif rollback:
                 code = shown.outcome(rotation.rollback())
+            elif forget:
+                code = shown.outcome(rotation.forget())
             else:
                 value = None if continue_ else _value(value_file, generate_, declarations)
                 code = shown.outcome(rotation.rotate(value, given=generate_ is None))
     except PgpConfigError as error:
         code = shown.failure(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter at the prompt
         code = shown.interruption()
     raise typer.Exit(code)
 
 
-def _refuse_two(value_file: Path | None, recipe: str | None, *others: bool) -> None:
-    given = [value_file is not None, recipe is not None, others[0], others[1]]
-    if sum(given) > 1 or (others[2] and any(given[:3])):
+def _refuse_two(others: list[bool], rollback: bool, *, plan: bool) -> None:
+    if sum([*others, rollback]) > 1 or (plan and any(others)):
         raise typer.BadParameter(
-            "Give one of --value-file, --generate, --continue and --rollback; --plan goes with none but the last."
+            "Give one of --value-file, --generate, --continue, --rollback and --forget; --plan goes with "
+            "none but --rollback."
         )
 
 

@@ -30,7 +30,7 @@ class Shown:
 
     Args:
         name: The secret's name.
-        action: "rotate" or "rollback".
+        action: "rotate", "rollback" or "forget".
         as_json: Whether one JSON document is all there is to be on standard output.
     """
 

@@ -92,7 +92,7 @@ def rollback_of(look: Look) -> Mark | None:
     if bad != look.newest:
         raise RotationStopped(
             f"version {look.newest} was added after version {bad}, which is to be undone",
-            remedy="Look who added it. To replace it, rotate to the value that you want.",
+            remedy="Look who added it. To replace it: --forget, and rotate to the value that you want.",
         )
     if good is None or look.state(good) not in ("enabled", "disabled"):
         raise RotationStopped(

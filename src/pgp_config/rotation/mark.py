@@ -55,5 +55,5 @@ def mark_of(text: str | None) -> Mark | None:
         pass
     raise RotationStopped(
         f"its annotation {ANNOTATION} is not understood",
-        remedy="A later release may have written it: use that one, or remove the annotation.",
+        remedy="A later release may have written it: use that one, or forget it with --forget.",
     )

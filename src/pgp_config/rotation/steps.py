@@ -161,6 +161,18 @@ class Rotation:
         except RotationStopped as fault:
             raise fault.located(secret=self._name) from None
 
+    def forget(self) -> Outcome:
+        """Forget where a rotation stands, and change no version: others have changed what it left there.
+
+        Raises:
+            PgpConfigError: If the store of the secret does not answer or refuses.
+        """
+        facts = self._administration.describe(self._name)
+        rest = {name: text for name, text in facts.annotations.items() if name != ANNOTATION}
+        self._administration.annotate(self._name, facts, rest)
+        self._tell("The rotation is forgotten; no version was changed.")
+        return Outcome("forget", "done", None, None, None)
+
     # -- steps -------------------------------------------------------------------------------
 
     def _rotate(self, look: Look, value: Value | None, *, given: bool) -> Outcome:
@@ -227,7 +239,7 @@ class Rotation:
             raise RotationStopped(
                 f"somebody else added a version meanwhile: the new value is version {added}, and not "
                 f"{mark.after + 1}",
-                remedy="Look who rotates it besides, and run the command with --rollback or by hand.",
+                remedy="Look who rotates it besides; --forget ends this rotation and changes no version.",
             )
         self._tell(f"Added version {number}.")
 
@@ -236,7 +248,7 @@ class Rotation:
         if look.newest > number:
             raise RotationStopped(
                 f"versions {number} to {look.newest} were added since the rotation began",
-                remedy="Look who rotates it besides: one of them is not of this rotation.",
+                remedy="Look who rotates it besides; --forget ends this rotation and changes no version.",
             )
         if value is not None:
             self._refuse_other(number, value)
@@ -295,7 +307,7 @@ class Rotation:
             raise RotationStopped(
                 f"version {number} stays enabled: the newest version is {now.newest} "
                 f"({now.state(now.newest)}), and not version {mark.new} of this rotation",
-                remedy="Look who changed it. Nothing more is done.",
+                remedy="Look who changed it. If their version is to stay: --forget.",
             )
         if now.state(number) != ENABLED:
             self._tell(f"Version {number} is {now.state(number)} already.")
@@ -329,11 +341,13 @@ class Rotation:
         if verdict.state == "safe":
             return waited >= self._options.settle
         reasons = {laggard.reason for laggard in verdict.waiting_for}
-        if "refused" in reasons or (
-            reasons == {"restart"} and not self._options.wait_for_restarts
-        ):
+        needs_restarts = reasons == {"restart"} or self._is_static()
+        if "refused" in reasons or (needs_restarts and not self._options.wait_for_restarts):
             return True
         return waited >= self._options.timeout
+
+    def _is_static(self) -> bool:
+        return bool(self._declarations) and not any(d.is_dynamic for d in self._declarations)
 
     def _judge(self, mark: Mark) -> Verdict:
         heard = self._heard()
