@@ -192,8 +192,8 @@ class _Entry:
     error: PgpConfigError | None = None
     quarantined: set[int] = field(default_factory=set)
     read_at: float = -inf
-    alive: dict[weakref.ref[Known[Any]], int] = field(default_factory=dict)
-    released: Callable[[str], None] | None = None
+    alive: dict[int, tuple[weakref.ref[Known[Any]], int]] = field(default_factory=dict)
+    released: Callable[[object], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,7 @@ class Cache:
         self._chance = chance
         self._entries: dict[Spec[Any], _Entry] = {}
         self._ahead: set[int] = set()
-        self._released: Callable[[str], None] | None = None
+        self._released: Callable[[object], None] | None = None
         # Re-entrant: a signal handler or a finaliser may read, or close, in a thread that holds it.
         self._lock = threading.RLock()
         self._executor: ThreadPoolExecutor | None = None
@@ -772,15 +772,21 @@ class Cache:
             rows = [_use_of(entry, now) for entry in self._entries.values()]
         return sorted(rows, key=lambda row: row.name)
 
-    def on_release(self, told: Callable[[str], None]) -> None:
-        """Have this called with a secret's name when a version that is no longer served was let go.
+    def on_release(self, told: Callable[[object], None]) -> None:
+        """Have this called whenever a version that a fetch brought, or confirmed, was let go.
 
-        It is called by whoever drops the last reference, at any line and with any lock held: it must be
-        re-entrant and quick, and must not raise.
+        Args:
+            told: It is called by whoever drops the last reference, at any line and with any lock held. Give a
+                function of C that is re-entrant, such as the `put` of a `queue.SimpleQueue`: in one of Python an
+                interrupt would be lost.
         """
         self._released = told
         for entry in self._entries.values():
             entry.released = told
+            for reference, _ in list(entry.alive.values()):
+                known = reference()
+                if known is not None:
+                    _watch(entry, known)
 
     def _state_of(self, entry: _Entry, age: float | None) -> str:
         if age is None:
@@ -833,25 +839,21 @@ class Cache:
 
 def _watch(entry: _Entry, known: Known[Any]) -> None:
     """Know for how long a version is in use, at no cost to a read."""
-    version = known.version
-
-    def let_go(reference: weakref.ref[Known[Any]]) -> None:
-        # No lock: the last reference may go anywhere, also where the cache's lock is held.
-        entry.alive.pop(reference, None)
-        served, told = entry.known, entry.released
-        if told is not None and (served is None or served.version != version):
-            told(entry.spec.name)
-
-    entry.alive[weakref.ref(known, let_go)] = version
+    for key, (watched, _) in list(entry.alive.items()):
+        if watched() is None:
+            entry.alive.pop(key, None)
+    reference = weakref.ref(known, entry.released)
+    entry.alive[id(reference)] = (reference, known.version)
 
 
 def _use_of(entry: _Entry, now: float) -> SecretUse:
     known = entry.known
+    in_use = {number for watched, number in list(entry.alive.values()) if watched() is not None}
     return SecretUse(
         name=entry.spec.name,
         kind="dynamic" if entry.spec.dynamic else "static",
         version=None if known is None else known.version,
-        in_use=tuple(sorted(set(entry.alive.values()))),
+        in_use=tuple(sorted(in_use)),
         refused=tuple(sorted(entry.quarantined)),
         read_ago=now - entry.read_at if entry.spec.dynamic and entry.read_at > -inf else None,
         confirmed_ago=None if known is None else now - known.asked_at,

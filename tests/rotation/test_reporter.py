@@ -31,7 +31,6 @@ from pgp_config.uptake.reporter import (
     UNCHANGED_PAUSE,
     Reporter,
     _is_woken,
-    _wake,
 )
 from pgp_config.uptake.verdict import judge
 
@@ -167,26 +166,30 @@ def test_a_scope_that_has_read_only_something_else_holds_it_too(
     assert said(store).in_use == (2,)
 
 
-def test_letting_go_of_the_old_version_wakes_the_reporter(secrets, source, uptake, clock):
+@pytest.mark.parametrize("forked", [False, True])
+def test_letting_go_of_the_old_version_wakes_the_reporter(secrets, source, uptake, clock, forked):
     held = Scope()
     held.begin(secrets._cache, secrets.key._spec)
     rotate(secrets, source, clock)
     settle(secrets)
     (reporter,) = uptake.reporters
-    assert _is_woken(reporter._wakes, 0.001) is True
-    with pytest.raises(queue.Empty):
-        reporter._wakes.get_nowait()
+    if forked:
+        reporter.renew_after_fork()
+    while not reporter._wakes.empty():
+        reporter._wakes.get()
     held.close()
-    assert reporter._wakes.get_nowait() is True
+    assert reporter._wakes.get_nowait() is not False
 
 
-def test_a_confirmation_of_the_same_version_does_not_wake_it_by_release(secrets, clock, uptake):
-    (reporter,) = uptake.reporters
-    clock.advance(10)
-    secrets.key()
-    settle(secrets)
-    assert reporter._wakes.empty()
-    assert reporter.woken > 0  # by the landing
+def test_what_has_piled_up_is_one_report_and_the_end_is_the_end(store):
+    reporter = Reporter(store, "C", service="s", ttl=1)
+    for wake in (True, object()):
+        reporter._wakes.put(wake)
+    assert _is_woken(reporter._wakes, None)
+    assert _is_woken(reporter._wakes, 0.001)  # time to try again
+    reporter._wakes.put(True)
+    reporter.close()
+    assert not _is_woken(reporter._wakes, None)
 
 
 def test_nothing_new_is_said_once_in_ten_seconds(secrets, say, clock, store, events):
@@ -379,17 +382,6 @@ def test_a_reporter_that_nobody_has_any_more_ends_its_thread(store):
     assert not thread.is_alive()
     at_exit()  # finds nobody
     assert wakes is not None
-
-
-def test_what_is_let_go_after_its_reporter_went_wakes_nobody(store):
-    import weakref
-
-    reporter = Reporter(store, "C", service="s", ttl=1)
-    reference = weakref.ref(reporter)
-    reporter.close()
-    del reporter
-    gc.collect()
-    _wake(reference)
 
 
 def test_at_the_end_of_the_program_it_leaves(tmp_path):

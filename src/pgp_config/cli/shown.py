@@ -70,6 +70,8 @@ class Shown:
             return
         if verdict.state == "unknown" and not verdict.missing:
             self._line("No process reports that it uses this secret.", mark="? ", style="yellow")
+        if up and not verdict.waiting_for:
+            self._line(f"Taken up by {up}.", mark="✓ ", style="green")
         for service in verdict.missing:
             self._line(f"No process of {service} reports.", mark="? ", style="yellow")
         if verdict.waiting_for:

@@ -170,8 +170,8 @@ class Reporter:
 
     def _begin(self) -> None:
         self.instance = _instance()
-        # Re-entrant: a version may be let go at any line, also inside of this queue.
-        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # Re-entrant: a version may be let go at any line, also inside of this queue. False ends the thread.
+        self._wakes: queue.SimpleQueue[object] = queue.SimpleQueue()
         weakref.finalize(self, self._wakes.put, False)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -183,8 +183,7 @@ class Reporter:
     def attach(self, cache: Cache) -> None:
         """Watch this cache."""
         self._cache = weakref.ref(cache)
-        wakes = weakref.ref(self)
-        cache.on_release(lambda _: _wake(wakes))
+        cache.on_release(self._wakes.put)
 
     def __call__(self, event: Event) -> None:
         """Look at what has changed, soon, in the background."""
@@ -311,6 +310,9 @@ class Reporter:
     def renew_after_fork(self) -> None:
         """In a child: a process of its own, which has said nothing yet."""
         self._begin()
+        cache = self._cache()
+        if cache is not None:
+            cache.on_release(self._wakes.put)
 
 
 def _instance() -> str:
@@ -322,7 +324,7 @@ def _none() -> None:
     return None
 
 
-def _serve(reporter: weakref.ref[Reporter], wakes: queue.SimpleQueue[bool]) -> None:
+def _serve(reporter: weakref.ref[Reporter], wakes: queue.SimpleQueue[object]) -> None:
     """Report whenever woken; the thread's work."""
     pause = None
     while _is_woken(wakes, pause):
@@ -331,22 +333,16 @@ def _serve(reporter: weakref.ref[Reporter], wakes: queue.SimpleQueue[bool]) -> N
         del found
 
 
-def _is_woken(wakes: queue.SimpleQueue[bool], pause: float | None) -> bool:
+def _is_woken(wakes: queue.SimpleQueue[object], pause: float | None) -> bool:
     """Wait to be woken, for a retry or for the end; what has piled up is one report."""
     goes_on = True
     try:
-        goes_on = wakes.get(timeout=pause)
+        goes_on = wakes.get(timeout=pause) is not False
         while goes_on:
-            goes_on = wakes.get_nowait()
+            goes_on = wakes.get_nowait() is not False
     except queue.Empty:
         pass
     return goes_on
-
-
-def _wake(reporter: weakref.ref[Reporter]) -> None:
-    found = reporter()
-    if found is not None:
-        found._wakes.put(True)  # noqa: SLF001  of this module; starts no thread, for any lock may be held
 
 
 def _closing(reporter: weakref.ref[Reporter]) -> Callable[[], None]:
