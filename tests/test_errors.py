@@ -6,6 +6,7 @@ import pytest
 
 from pgp_config import (
     BlockingRead,
+    ChangedMeanwhile,
     DeclarationError,
     PgpConfigError,
     RejectedVersion,
@@ -16,10 +17,12 @@ from pgp_config import (
     SourceTimeout,
     StartupError,
     StaticSecretInScope,
+    UptakeUnavailable,
 )
 
 ALL = [
     BlockingRead,
+    ChangedMeanwhile,
     DeclarationError,
     RejectedVersion,
     SecretDisabled,
@@ -28,6 +31,7 @@ ALL = [
     SecretUnavailable,
     SourceTimeout,
     StaticSecretInScope,
+    UptakeUnavailable,
 ]
 
 

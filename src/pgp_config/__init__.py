@@ -2,6 +2,7 @@
 
 from pgp_config.errors import (
     BlockingRead,
+    ChangedMeanwhile,
     DeclarationError,
     PgpConfigError,
     RejectedVersion,
@@ -13,6 +14,7 @@ from pgp_config.errors import (
     SourceTimeout,
     StartupError,
     StaticSecretInScope,
+    UptakeUnavailable,
 )
 from pgp_config.events import Observer, default_observers
 from pgp_config.key_rings import Keys
@@ -20,19 +22,21 @@ from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
 from pgp_config.providers import DynamicSecret, KeyRing, SecretContainer, StaticSecret
 from pgp_config.push import GoogleTokens, PubSubListener, PushEndpoint, PushRefused, SecretEvent
-from pgp_config.rotation import Rotating, rotation_retry, rotation_retry_context
+from pgp_config.retrying import Rotating, rotation_retry, rotation_retry_context
 from pgp_config.scopes import request_scope
 from pgp_config.sources.directory import Directory
 from pgp_config.sources.environment import Environment
 from pgp_config.sources.google import GoogleSecretManager
 from pgp_config.sources.memory import Memory
 from pgp_config.sources.urls import source_from_url
+from pgp_config.uptake import Uptake
 
 default_observers.append(LoggingObserver())
 
 __all__ = [
     "EVERY_REQUEST",
     "BlockingRead",
+    "ChangedMeanwhile",
     "DeclarationError",
     "Directory",
     "DynamicSecret",
@@ -63,6 +67,8 @@ __all__ = [
     "StartupError",
     "StaticSecret",
     "StaticSecretInScope",
+    "Uptake",
+    "UptakeUnavailable",
     "default_observers",
     "request_scope",
     "rotation_retry",

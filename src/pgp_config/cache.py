@@ -24,6 +24,7 @@ import random
 import threading
 import time
 import warnings
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ from pgp_config.errors import (
 )
 from pgp_config.events import (
     Announced,
+    Confirmed,
     Fetched,
     FetchFailed,
     LatestDisabled,
@@ -140,9 +142,11 @@ class Overlap(Generic[T]):
     previous: Known[T] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Known(Generic[T]):
     """A good version of a secret.
+
+    Whatever uses a version holds its `Known`: as long as one is alive, the version is in use.
 
     Attributes:
         value: Validated as the declared type; never shown.
@@ -256,9 +260,41 @@ class _Entry:
     doubted_until: float = -inf
     doubts: int = 0
     withdrawn_until: float = -inf
+    read_at: float = -inf
+    alive: dict[int, tuple[weakref.ref[Known[Any]], int]] = field(default_factory=dict)
+    released: Callable[[object], None] | None = None
 
     def pending_looks(self) -> list[Flight]:
         return [look for look in self.looks.values() if not look.outcome.done()]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """Which versions of one secret this process uses; without a trace of a value.
+
+    Attributes:
+        name: Its name in the source.
+        kind: "static" or "dynamic".
+        version: The version that is served to new scopes, or None.
+        in_use: The versions that the process holds, in order: the one served, and those that open
+            scopes, or objects built from them, still have.
+        refused: The versions that failed their type here, in order.
+        read_ago: Seconds since a scope last read it; None where it was not read, and for static ones:
+            their reads are not counted.
+        confirmed_ago: Seconds since the source last confirmed it, or None.
+        failing: Whether the source's last answer was a failure.
+        max_stale: Seconds for which it is served in an outage.
+    """
+
+    name: str
+    kind: str
+    version: int | None
+    in_use: tuple[int, ...]
+    refused: tuple[int, ...]
+    read_ago: float | None
+    confirmed_ago: float | None
+    failing: bool
+    max_stale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +398,7 @@ class Cache:
         self._chance = chance
         self._entries: dict[Spec[Any], _Entry] = {}
         self._ahead: set[int] = set()
+        self._released: Callable[[object], None] | None = None
         # Re-entrant: a signal handler or a finaliser may read, or close, in a thread that holds it.
         self._lock = threading.RLock()
         self._executor: ThreadPoolExecutor | None = None
@@ -381,7 +418,7 @@ class Cache:
 
     def add(self, spec: Spec[Any], freshness: Freshness) -> None:
         """Make a secret known by name; nothing is fetched yet."""
-        self._entries.setdefault(spec, _Entry(spec, freshness))
+        self._entries.setdefault(spec, _Entry(spec, freshness, released=self._released))
 
     def specs(self) -> list[Spec[Any]]:
         """Every secret of the container."""
@@ -431,6 +468,7 @@ class Cache:
         if self.closed:
             raise self._closed_error(entry)
         entry.used = True
+        entry.read_at = moment
         if moment >= known.soft_at:
             with self._lock:
                 self._refresh_if_due(entry, known, moment)
@@ -445,6 +483,7 @@ class Cache:
             entry = self._entries[spec]
             outcome = self._decide(entry, need)
             entry.used = True
+            entry.read_at = self.clock()
         return self._last_good(entry) if outcome is None else outcome
 
     def _decide(self, entry: _Entry, need: Need) -> Known[Any] | Flight | None:
@@ -1093,6 +1132,7 @@ class Cache:
 
     def _accept(self, entry: _Entry, known: Known[Any]) -> Iterable[Event]:
         before, entry.known = entry.known, known
+        _watch(entry, known)
         entry.failures, entry.retry_at, entry.error = 0, -inf, None
         if before is None:
             yield Loaded(self.container, entry.spec.name, known.version)
@@ -1100,6 +1140,8 @@ class Cache:
             # What is below the served version is not looked at again.
             entry.quarantined = {n: m for n, m in entry.quarantined.items() if n > known.version}
             yield Reloaded(self.container, entry.spec.name, before.version, known.version)
+        else:
+            yield Confirmed(self.container, entry.spec.name, known.version)
 
     def _refuse(self, entry: _Entry, error: PgpConfigError) -> Event:
         pause = self._pause_after(entry, error)
@@ -1171,6 +1213,29 @@ class Cache:
             age=age,
             error=None if error is None else error.happened,
         )
+
+    def uses(self) -> list[SecretUse]:
+        """Which versions of every secret this process uses, by name."""
+        now = self.clock()
+        with self._lock:
+            rows = [_use_of(entry, now) for entry in self._entries.values()]
+        return sorted(rows, key=lambda row: row.name)
+
+    def on_release(self, told: Callable[[object], None]) -> None:
+        """Have this called whenever a version that a fetch brought, or confirmed, was let go.
+
+        Args:
+            told: It is called by whoever drops the last reference, at any line and with any lock held. Give a
+                function of C that is re-entrant, such as the `put` of a `queue.SimpleQueue`: in one of Python an
+                interrupt would be lost.
+        """
+        self._released = told
+        for entry in self._entries.values():
+            entry.released = told
+            for reference, _ in list(entry.alive.values()):
+                known = reference()
+                if known is not None:
+                    _watch(entry, known)
 
     def _state_of(self, entry: _Entry, age: float | None) -> str:
         if age is None:
@@ -1294,6 +1359,31 @@ def _forget_oldest(looks: dict[int, Flight]) -> None:
     landed = [number for number, look in looks.items() if look.outcome.done()]
     for number in landed[: 1 - REMEMBERED_LOOKS]:
         del looks[number]
+
+
+def _watch(entry: _Entry, known: Known[Any]) -> None:
+    """Know for how long a version is in use, at no cost to a read."""
+    for key, (watched, _) in list(entry.alive.items()):
+        if watched() is None:
+            entry.alive.pop(key, None)
+    reference = weakref.ref(known, entry.released)
+    entry.alive[id(reference)] = (reference, known.version)
+
+
+def _use_of(entry: _Entry, now: float) -> SecretUse:
+    known = entry.known
+    in_use = {number for watched, number in list(entry.alive.values()) if watched() is not None}
+    return SecretUse(
+        name=entry.spec.name,
+        kind="dynamic" if entry.spec.dynamic else "static",
+        version=None if known is None else known.version,
+        in_use=tuple(sorted(in_use)),
+        refused=tuple(sorted(entry.quarantined)),
+        read_ago=now - entry.read_at if entry.spec.dynamic and entry.read_at > -inf else None,
+        confirmed_ago=None if known is None else now - known.asked_at,
+        failing=entry.failures > 0,
+        max_stale=entry.freshness.stale_limit,
+    )
 
 
 def _stranded() -> SecretUnavailable:

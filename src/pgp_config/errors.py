@@ -9,6 +9,8 @@ PgpConfigError
 │   ├── SecretDisabled                     the version asked for is disabled or destroyed
 │   ├── SecretRefused                      the other side refused every version that there is
 │   └── SourceTimeout (TimeoutError)       no answer within the budget
+├── UptakeUnavailable                      the uptake store cannot be reached
+├── ChangedMeanwhile                       somebody else changed what was to be changed
 ├── RejectedVersion (ValueError)           a version came, and may not be served
 ├── StaticSecretInScope (RuntimeError)     a static secret would have been fetched during a request
 └── BlockingRead (RuntimeError)            a synchronous read would have blocked a running event loop
@@ -143,6 +145,14 @@ class SecretRefused(SecretUnavailable):
 
 class SourceTimeout(SecretUnavailable, TimeoutError):  # noqa: N818  as above
     """The source did not answer within the budget."""
+
+
+class UptakeUnavailable(PgpConfigError):  # noqa: N818  as above
+    """The uptake store does not answer, or not as it should; reads of secrets do not depend on it."""
+
+
+class ChangedMeanwhile(PgpConfigError):  # noqa: N818  as above
+    """What was to be changed is not what it was when it was looked at: somebody else changed it."""
 
 
 class RejectedVersion(PgpConfigError, ValueError):  # noqa: N818  as above

@@ -78,6 +78,47 @@ class Reloaded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed(Event):
+    """The source said again that the version served is the one to serve.
+
+    Attributes:
+        version: That version.
+    """
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp(Event):
+    """What this process uses of a secret has changed, and the uptake store was told.
+
+    Attributes:
+        service: The name under which the process reports.
+        instance: The process: its host or revision, its process id, and a random part.
+        version: The version that new scopes get.
+        in_use: All versions that it still holds, in order; one alone means that the others are unread.
+    """
+
+    service: str
+    instance: str
+    version: int | None
+    in_use: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UptakeUnreported(Event):
+    """The uptake store cannot be told; no read is disturbed. Told once, until it can be told again.
+
+    Attributes:
+        failure: The name of what was raised; its text may hold the store's password.
+        pause: Seconds until it is tried again.
+    """
+
+    failure: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServedStale(Event):
     """The source does not answer, and a scope was given the last good value.
 

@@ -84,13 +84,16 @@ class Decoder(Generic[T]):
             validates from a string (URL, Decimal, bool, enum, Annotated …), or one that it reads
             from JSON (model, dataclass, TypedDict, list, dict).
 
+    Attributes:
+        is_binary: Whether the bytes are taken as they are.
+
     Raises:
         DeclarationError: If pydantic does not know the type.
     """
 
     def __init__(self, declared: type[T]) -> None:
         self.declared = declared
-        self._binary = declared in (bytes, SecretBytes)
+        self.is_binary = declared in (bytes, SecretBytes)
         try:
             self._adapter: TypeAdapter[T] = TypeAdapter(declared)
         except PydanticUserError as fault:
@@ -149,7 +152,7 @@ class Decoder(Generic[T]):
         data = payload.data
         if refuse_private_keys and holds_private_key(data):
             return None, "is private-key material under a dynamic name"
-        if self._binary:
+        if self.is_binary:
             return self._validate(data) if data else (None, "is empty")
         try:
             text = data.decode()

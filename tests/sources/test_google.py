@@ -380,15 +380,20 @@ def kept(monkeypatch):
 
 # promise 15
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_googles_log_of_answers_at_debug_withholds_them(transport, kept):
+def test_googles_log_of_calls_at_debug_withholds_payloads(transport, kept):
     client_of(endpoint="127.0.0.1:1").close()
     logger, records = kept(transport)
     secret = {"response": {"payload": "canary"}, "httpResponse": {"payload": "canary"}}
     logger.debug("Received response", extra=secret)
-    logger.debug("Sending request", extra={"request": "wanted"})
+    secret = {
+        "request": {"payload": "canary"},
+        "httpRequest": {"body": "canary"},
+        "rpcName": "Add",
+    }
+    logger.debug("Sending request", extra=secret)
     assert "canary" not in str(records)
-    assert records[0]["response"] == "withheld by pgp_config"
-    assert records[1]["request"] == "wanted"
+    assert records[0]["response"] == records[1]["request"] == "withheld by pgp_config"
+    assert records[1]["rpcName"] == "Add"
 
 
 # promise 15

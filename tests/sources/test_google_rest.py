@@ -57,7 +57,8 @@ class FakeSession(requests.Session):
         self.script = list(script)
         self.urls = []
 
-    def get(self, url, *, timeout, stream, allow_redirects):
+    def request(self, verb, url, *, data, headers, timeout, stream, allow_redirects):
+        assert (verb, data, headers) == ("GET", None, None)
         assert stream
         assert not allow_redirects
         self.urls.append(url)
@@ -304,8 +305,8 @@ class StuckSession(FakeSession):
         super().__init__(*script)
         self.released = threading.Event()
 
-    def get(self, url, **options):
-        response = super().get(url, **options)
+    def request(self, verb, url, **options):
+        response = super().request(verb, url, **options)
         assert self.released.wait(30)
         return response
 

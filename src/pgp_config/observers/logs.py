@@ -18,6 +18,8 @@ from pgp_config.events import (
     Reloaded,
     ServedStale,
     StaticAnnounced,
+    TakenUp,
+    UptakeUnreported,
     VersionRefused,
     VersionRejected,
 )
@@ -78,6 +80,20 @@ def _static_announced(event: StaticAnnounced) -> _Line:
     )
 
 
+def _taken_up(event: TakenUp) -> _Line:
+    older = [str(number) for number in event.in_use if number != event.version]
+    rest = f"and still {', '.join(older)}" if older else "and no other"
+    who = f"{event.service} ({event.instance})"
+    return logging.INFO, f"{who} uses {event.secret} version {event.version} {rest}"
+
+
+def _unreported(event: UptakeUnreported) -> _Line:
+    again = f"Tried again in {event.pause:.1f} s at the earliest"
+    return logging.WARNING, (
+        f"The uptake store of {event.container} cannot be told ({event.failure}). {again}."
+    )
+
+
 _LINES: dict[type[Event], Callable[..., _Line]] = {
     Announced: _announced,
     Loaded: _loaded,
@@ -88,6 +104,8 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
     ServedStale: _stale,
     VersionRefused: _refused,
     StaticAnnounced: _static_announced,
+    TakenUp: _taken_up,
+    UptakeUnreported: _unreported,
     VersionRejected: _rejected,
 }
 

@@ -18,6 +18,7 @@ from pgp_config.policy import Freshness, ReloadPolicy
 from pgp_config.providers.graph import Finding, faults_of, secrets_of, unused, wired_names
 from pgp_config.scopes import open_scope
 from pgp_config.sources.base import Source
+from pgp_config.uptake import Uptake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pgp_config.cache import Flight, Landing, SecretStatus, Spec
     from pgp_config.events import Observer
     from pgp_config.push.event import SecretEvent
+    from pgp_config.uptake.reporter import Reporter
 
 
 #: dependency_injector's own metaclass, which its stubs do not name.
@@ -68,11 +70,19 @@ class _Operations:
         wired_to_packages: list[ModuleType]
 
     _cache: Cache | None = None
+    _reporter: Reporter | None = None
 
-    def attach(self, cache: Cache, freshness: Freshness, policy: ReloadPolicy) -> None:
+    def attach(
+        self,
+        cache: Cache,
+        freshness: Freshness,
+        policy: ReloadPolicy,
+        reporter: Reporter | None = None,
+    ) -> None:
         """Bind every secret of the instance, overriding ones included."""
         _refuse_faults(cache.container, faults_of(self.providers, policy))
         self._cache = cache
+        self._reporter = reporter
         for secret in secrets_of(self.providers.values()):
             secret.bind(cache, freshness)
 
@@ -160,12 +170,19 @@ class _Operations:
 
     def close(self) -> None:
         """End the container: forget the values, end its threads, close its source; idempotent."""
-        if self._cache is not None:
-            self._cache.close()
+        try:
+            if self._reporter is not None:
+                self._reporter.close()
+        finally:
+            if self._cache is not None:
+                self._cache.close()
 
     def status(self) -> list[SecretStatus]:
         """The state of each secret, by name; without a trace of a value."""
-        return self._required_cache().status()
+        rows = self._required_cache().status()
+        if self._reporter is not None:  # whoever probes an idle instance lets it say that it lives
+            self._reporter.poke()
+        return rows
 
     def check(self, modules: Iterable[ModuleType] = ()) -> list[Finding]:
         """Look for declared secrets that nothing uses, and wired names that are not declared.
@@ -221,6 +238,7 @@ class _Container(_Operations, containers.DynamicContainer):
         copied: Self = super().__deepcopy__(memo)
         # The providers of a copy read through the same cache; whoever closes one closes both.
         copied._cache = self._cache
+        copied._reporter = self._reporter
         return copied
 
     def __reduce__(self) -> NoReturn:
@@ -244,6 +262,8 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         freshness: For its dynamic secrets that declare none of their own. By default
             `PGP_CONFIG_MAX_AGE` seconds from the environment, else 5 s, and 1 h in an outage.
         observers: Told of every event; by default what `default_observers` holds.
+        uptake: Where the process reports which versions it uses; by default what `PGP_CONFIG_UPTAKE`
+            says, or nowhere.
         clock: Monotonic seconds; a test gives a fake one.
         chance: Numbers from 0 to 1 for jitter; a test gives a constant.
         overriding_providers: As in dependency_injector: providers by attribute name.
@@ -263,6 +283,7 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         source: Source,
         freshness: Freshness | None = None,
         observers: Iterable[Observer] | None = None,
+        uptake: Uptake | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         **overriding_providers: providers.Provider[Any] | object,
@@ -271,14 +292,20 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         _refuse_non_source(source, cls.__name__)
         # dependency_injector gives an instance of `instance_type`, with the same attributes.
         container: Self = super().__new__(cls, **overriding_providers)
+        told = tuple(default_observers if observers is None else observers)
+        uptake = uptake or Uptake.from_environ(os.environ)
+        reporter = None if uptake is None else uptake.reporter(cls.__name__, told, chance)
         cache = Cache(
             source,
             container=cls.__name__,
-            observers=default_observers if observers is None else observers,
+            observers=told if reporter is None else (*told, reporter),
             clock=clock,
             chance=chance,
         )
-        container.attach(cache, freshness or Freshness.from_environ(os.environ), cls.reload_policy)
+        bounds = freshness or Freshness.from_environ(os.environ)
+        container.attach(cache, bounds, cls.reload_policy, reporter)
+        if reporter is not None:
+            reporter.attach(cache)
         return container
 
 

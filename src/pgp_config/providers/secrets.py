@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pgp_config.cache import Cache, Known
     from pgp_config.policy import Freshness
+    from pgp_config.secret import Payload
     from pgp_config.verdicts import Verdicts
 
 T = TypeVar("T")
@@ -100,6 +101,19 @@ class SecretProvider(providers.Provider[T]):
     def name(self) -> str:
         """The secret's name in its source."""
         return self._spec.name
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether its bytes are taken as they are, without a line break being stripped."""
+        return self._spec.decoder.is_binary
+
+    def check(self, payload: Payload) -> None:
+        """Refuse what could not be served as this secret, before it is stored.
+
+        Raises:
+            RejectedVersion: With the reason; without a trace of the value.
+        """
+        self._spec.decoder.decode(payload, refuse_private_keys=self.is_dynamic)
 
     def version(self) -> int | None:
         """The version that the current scope sees; asks nobody.

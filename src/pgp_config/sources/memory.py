@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 import google_crc32c
 
-from pgp_config.errors import DeclarationError, SecretDisabled, SecretNotFound
+from pgp_config.errors import (
+    ChangedMeanwhile,
+    DeclarationError,
+    SecretDisabled,
+    SecretNotFound,
+)
 from pgp_config.forking import gate
 from pgp_config.secret import Payload
+from pgp_config.sources.administration import (
+    DESTROYED,
+    DISABLED,
+    ENABLED,
+    SecretFacts,
+    VersionFacts,
+)
 from pgp_config.sources.versions import check_version
 
 if TYPE_CHECKING:
@@ -24,6 +36,13 @@ class _Version:
     number: int
     payload: Payload | None
     enabled: bool = True
+    changes: int = 0
+
+    def facts(self) -> VersionFacts:
+        """What is known of it without its value."""
+        state = ENABLED if self.enabled else DISABLED
+        state = DESTROYED if self.payload is None else state
+        return VersionFacts(self.number, state, f"{self.number}-{self.changes}")
 
 
 class Memory:
@@ -41,6 +60,7 @@ class Memory:
 
     def __init__(self, values: Mapping[str, str | bytes] | None = None) -> None:
         self._versions: dict[str, list[_Version]] = {}
+        self._facts: dict[str, SecretFacts] = {}
         self._lock = threading.Lock()
         gate.register(self)
         for name, value in (values or {}).items():
@@ -95,7 +115,8 @@ class Memory:
             SecretNotFound: If there is no such secret or version.
         """
         with self._lock:
-            self._find(name, version).payload = None
+            found = self._find(name, version)
+            found.payload, found.changes = None, found.changes + 1
 
     def delete(self, name: str) -> None:
         """Forget a secret with all its versions.
@@ -125,6 +146,29 @@ class Memory:
             secret=name,
         )
 
+    def administration(self) -> MemoryAdministration:
+        """What changes its secrets as a rotation does; see `pgp_config.sources.administration`."""
+        return MemoryAdministration(self)
+
+    def describe(self, name: str) -> SecretFacts:
+        """The secret itself."""
+        with self._lock:
+            self._find(name, "latest")
+            return self._facts.get(name, SecretFacts({}, "0"))
+
+    def annotate(self, name: str, secret: SecretFacts, annotations: Mapping[str, str]) -> None:
+        """Replace its annotations, if it is as it was described."""
+        with self._lock:
+            if self._facts.get(name, SecretFacts({}, "0")) != secret:
+                raise _changed(name)
+            self._facts[name] = SecretFacts(dict(annotations), str(int(secret.etag) + 1))
+
+    def versions(self, name: str) -> list[VersionFacts]:
+        """Its versions, the newest first."""
+        with self._lock:
+            self._find(name, "latest")
+            return [found.facts() for found in reversed(self._versions[name])]
+
     def renew_after_fork(self) -> None:
         """In a child: the lock may have been held by a thread that is not here."""
         self._lock = threading.Lock()
@@ -138,7 +182,7 @@ class Memory:
                     remedy="Add a new version: a destroyed one has no value any more.",
                     secret=name,
                 )
-            found.enabled = enabled
+            found.enabled, found.changes = enabled, found.changes + 1
 
     def _find(self, name: str, version: int | str) -> _Version:
         check_version(version)
@@ -158,6 +202,42 @@ class Memory:
             remedy="Ask for 'latest', or for one of these.",
             secret=name,
         )
+
+
+class MemoryAdministration:
+    """Changes secrets in memory; see `Administration`."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.fetch = memory.fetch
+        self.describe = memory.describe
+        self.versions = memory.versions
+        self.annotate = memory.annotate
+        self.add = memory.add
+
+    def enable(self, name: str, version: VersionFacts) -> None:
+        """As `Administration.enable`."""
+        self._refuse_changed(name, version)
+        self._memory.enable(name, version.number)
+
+    def disable(self, name: str, version: VersionFacts) -> None:
+        """As `Administration.disable`."""
+        self._refuse_changed(name, version)
+        self._memory.disable(name, version.number)
+
+    def lacking(self, name: str) -> list[str]:  # noqa: ARG002  as in the protocol
+        """Nobody lacks anything here."""
+        return []
+
+    def _refuse_changed(self, name: str, version: VersionFacts) -> None:
+        if version not in self._memory.versions(name):
+            raise _changed(name)
+
+
+def _changed(name: str) -> ChangedMeanwhile:
+    return ChangedMeanwhile(
+        "is not as it was when it was looked at", remedy="Look again.", secret=name
+    )
 
 
 def _checked_bytes(name: str, value: str | bytes) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgp_config.errors import (
+    ChangedMeanwhile,
     PgpConfigError,
     SecretDisabled,
     SecretForbidden,
@@ -14,6 +15,9 @@ from pgp_config.errors import (
     SecretUnavailable,
     SourceTimeout,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Statuses after which the same request may succeed (design: promise 8).
 TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED"})
@@ -106,6 +110,43 @@ _MEANINGS = {
     ),
 }
 
+_CHANGED = _Meaning(
+    ChangedMeanwhile,
+    "could not {doing} in {where}: it is not as it was when it was looked at",
+    "Somebody else changed it: look what was done (its audit log says by whom), and run the command again.",
+)
+
+#: What differs where something is changed, listed or asked about.
+_MEANINGS_OF_CHANGES = {
+    "NOT_FOUND": _Meaning(
+        SecretNotFound,
+        "does not exist in {where}",
+        "Create it: `gcloud secrets create`; or correct the project, the location or the name.",
+    ),
+    "PERMISSION_DENIED": _Meaning(
+        SecretForbidden,
+        "this identity may not {doing} in {where} (or it may not exist)",
+        "Grant roles/secretmanager.admin on that secret to whoever rotates it.",
+    ),
+    "FAILED_PRECONDITION": _CHANGED,
+    "ABORTED": _CHANGED,
+    "INVALID_ARGUMENT": _Meaning(
+        SecretUnavailable,
+        "Secret Manager calls the request to {doing} invalid ({where})",
+        "A value has 64 KiB at most; correct the project, the location or the secret's name.",
+    ),
+    "DEADLINE_EXCEEDED": _Meaning(
+        SourceTimeout,
+        "Secret Manager did not answer within {total:g} s when asked to {doing} ({where})",
+        "It may have been done all the same: run the command again, it looks first.",
+    ),
+    "RESOURCE_EXHAUSTED": _Meaning(
+        SecretUnavailable,
+        "the quota of Secret Manager is exhausted in {where}",
+        "Wait a minute: 600 look-ups and changes a minute and project are allowed.",
+    ),
+}
+
 _OTHER = _Meaning(
     SecretUnavailable, "Secret Manager could not answer for {where} ({status})", _LOOK
 )
@@ -125,11 +166,30 @@ def explained(fault: Exception, *, where: str, version: int | str, total: float)
         version: What was asked for.
         total: The seconds that the fetch had.
     """
+    return _told(fault, _MEANINGS, {"where": where, "version": version, "total": total})
+
+
+def explained_change(fault: Exception, *, where: str, doing: str, total: float) -> PgpConfigError:
+    """As `explained`, for calls that change, list or ask.
+
+    Args:
+        fault: Whatever was raised.
+        where: The project and the location, in words.
+        doing: What was asked for, in words: "add a version to it".
+        total: The seconds that the call had.
+    """
+    meanings = {**_MEANINGS, **_MEANINGS_OF_CHANGES}
+    return _told(fault, meanings, {"where": where, "doing": doing, "total": total})
+
+
+def _told(
+    fault: Exception, meanings: Mapping[str, _Meaning], facts: Mapping[str, object]
+) -> PgpConfigError:
     error = _of_credentials(fault)
     if error is None:
         status = _status_of(fault)
-        kind, happened, remedy = _MEANINGS.get(status, _OTHER)
-        words = {"where": where, "version": version, "total": total, "status": status}
+        kind, happened, remedy = meanings.get(status, _OTHER)
+        words = {**facts, "status": status}
         error = kind(happened.format_map(words), remedy=remedy.format_map(words))
     error.__cause__ = bare(fault)
     return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypedDict
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypedDict, TypeVar
 
 from pgp_config.errors import DeclarationError, PgpConfigError, SecretUnavailable, SourceTimeout
 from pgp_config.forking import gate, threads_are_greenlets
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
     from pgp_config.secret import Payload
+    from pgp_config.sources.google.administration import AdminClient, GoogleAdministration
+
+T = TypeVar("T")
 
 #: Clients that a fork brought along. They are neither used nor closed, nor ever freed: their destructors
 #: wait for threads, or for locks of threads, that the child does not have.
@@ -31,6 +34,10 @@ class Client(Protocol):
 
     def access(self, path: str, timeout: float) -> Payload:
         """One attempt to read the version of that resource name, in so many seconds."""
+        ...
+
+    def admin(self) -> AdminClient:
+        """What makes changes."""
         ...
 
     def close(self) -> None:
@@ -183,38 +190,76 @@ class GoogleSecretManager:
             _inherited.append(self._connection)
             self._connection = None
 
-    # -- one fetch ---------------------------------------------------------------------------
+    def administration(self) -> GoogleAdministration:
+        """What changes its secrets; see `pgp_config.sources.administration`."""
+        from pgp_config.sources.google.administration import (  # noqa: PLC0415  few need it
+            GoogleAdministration,
+        )
+
+        return GoogleAdministration(self)
+
+    # -- one call ----------------------------------------------------------------------------
+
+    def path_of(self, name: str) -> str:
+        """A secret's resource name.
+
+        Raises:
+            SecretNotFound: If Secret Manager can have none of that name.
+        """
+        where = f"/locations/{self._location}" if self._location else ""
+        return f"projects/{self._project}{where}/secrets/{arguments.checked_name(name)}"
+
+    @property
+    def where(self) -> str:
+        """The project and the location, in words."""
+        location = f", location {self._location}" if self._location else ""
+        return f"project {self._project}{location}"
 
     def _path_of(self, name: str, version: int | str) -> str:
-        where = f"/locations/{self._location}" if self._location else ""
-        name = arguments.checked_name(name)
-        return f"projects/{self._project}{where}/secrets/{name}/versions/{version}"
+        return f"{self.path_of(name)}/versions/{version}"
 
     def _ask(self, path: str, version: int | str) -> Payload | PgpConfigError:
         """The answer or the fault; nothing is raised while a frame holds an answer."""
-        client = self._client()
-        if isinstance(client, PgpConfigError):
-            return client
-        try:
-            return self._access(client, path)
-        except Exception as fault:  # noqa: BLE001  whatever Google's libraries raise becomes ours
-            return self._explained(fault, version)
-
-    def _access(self, client: Client, path: str) -> Payload:
-        """Access a version, again while that may help and time is left."""
-        from pgp_config.sources.google import retries  # noqa: PLC0415  see the package's docstring
-
-        return retries.within(
-            self._total,
-            lambda timeout: client.access(path, timeout),
+        return self.perform(
+            lambda client, timeout: client.access(path, timeout),
+            lambda fault: self._explained(fault, version),
             each=self._attempt,
+            total=self._total,
             may_pass=faults.may_pass,
         )
 
+    def perform(
+        self,
+        attempt: Callable[[Client, float], T],
+        explain: Callable[[Exception], PgpConfigError],
+        *,
+        each: float,
+        total: float,
+        may_pass: Callable[[BaseException], bool],
+    ) -> T | PgpConfigError:
+        """Ask, again while that may help and time is left: the answer or the fault.
+
+        Args:
+            attempt: Takes this process's client, and the seconds that it may last.
+            explain: Makes an error of ours of what it raises.
+            each: Seconds for one attempt.
+            total: Seconds for all of them.
+            may_pass: Whether the same attempt may succeed after this fault.
+        """
+        client = self._client()
+        if isinstance(client, PgpConfigError):
+            return client
+        from pgp_config.sources.google import retries  # noqa: PLC0415  see the package's docstring
+
+        try:
+            return retries.within(
+                total, lambda timeout: attempt(client, timeout), each=each, may_pass=may_pass
+            )
+        except Exception as fault:  # noqa: BLE001  whatever Google's libraries raise becomes ours
+            return explain(fault)
+
     def _explained(self, fault: Exception, version: int | str) -> PgpConfigError:
-        where = f"project {self._project}"
-        where += f", location {self._location}" if self._location else ""
-        return faults.explained(fault, where=where, version=version, total=self._total)
+        return faults.explained(fault, where=self.where, version=version, total=self._total)
 
     # -- the client of this process ----------------------------------------------------------
 

@@ -16,6 +16,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 
 from pgp_config.errors import DeclarationError
 from pgp_config.secret import Payload
+from pgp_config.sources.google.admin_over_grpc import AdminOverGrpc
 from pgp_config.sources.google.debug_logs import withhold_answers
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class GrpcClient:
         return _payload_of(
             self.google.access_secret_version(request={"name": path}, retry=None, timeout=timeout)
         )
+
+    def admin(self) -> AdminOverGrpc:
+        """What makes changes, over the same connection."""
+        return AdminOverGrpc(self.google)
 
     def close(self) -> None:
         """End the connection."""

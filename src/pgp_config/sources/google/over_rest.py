@@ -19,13 +19,17 @@ from google.auth.transport.requests import AuthorizedSession
 from requests.adapters import HTTPAdapter
 
 from pgp_config.secret import Payload
+from pgp_config.sources.google.admin_over_rest import AdminOverRest
 from pgp_config.sources.google.debug_logs import withhold_answers
 from pgp_config.sources.google.faults import STATUS_OF_HTTP, StatusFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.auth.credentials import Credentials
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 #: Attempts at once of one client, each with a connection; those that were given up count until they end.
 MOST_ATTEMPTS = 32
@@ -54,24 +58,51 @@ class RestClient:
         session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=MOST_ATTEMPTS))
 
     def access(self, path: str, timeout: float) -> Payload:
-        """One attempt to read a version.
+        """One attempt to read a version; as `request`."""
+        return self.request("GET", f"{path}:access", timeout, None, _payload_of)
+
+    def admin(self) -> AdminOverRest:
+        """What makes changes, with the same session."""
+        return AdminOverRest(self)
+
+    def request(
+        self,
+        verb: str,
+        path: str,
+        timeout: float,
+        body: bytes | None,
+        read: Callable[[bytes], T],
+    ) -> T:
+        """One attempt at a request.
 
         It runs in a thread of its own, which is left behind when the time is up. Nothing else ends it in
         time: a time-out of requests is for each address and each read, and neither for looking up the
         name nor for the pauses in which google-auth waits for its token server.
 
         Args:
-            path: The version's resource name.
+            verb: "GET", "POST" or "PATCH".
+            path: The resource's name, perhaps with a method and a query.
             timeout: Seconds.
+            body: JSON, if any.
+            read: Makes the result of an answer's body.
 
         Raises:
             StatusFault: If the answer is not OK, or there is none.
             google.auth.exceptions.GoogleAuthError: If there is no valid token.
         """
         deadline = time.monotonic() + timeout
-        outcome: Future[Payload] = Future()
+        outcome: Future[T] = Future()
+
+        def attempt() -> None:
+            try:
+                outcome.set_result(read(self._send(verb, path, timeout, body)))
+            except BaseException as fault:  # noqa: BLE001  raised where the outcome is waited for
+                outcome.set_exception(fault)
+            finally:
+                self._free.release()
+
         if self._free.acquire(timeout=timeout):
-            self._start(path, timeout, outcome)
+            self._start(attempt)
         try:
             return outcome.result(max(deadline - time.monotonic(), 0.0))
         except TimeoutError:
@@ -82,40 +113,33 @@ class RestClient:
         """End the connections."""
         self._session.close()
 
-    def _start(self, path: str, timeout: float, outcome: Future[Payload]) -> None:
-        arguments = (path, timeout, outcome)
-        name = "secret-manager-rest"
+    def _start(self, attempt: Callable[[], None]) -> None:
         try:
-            threading.Thread(target=self._attempt, args=arguments, name=name, daemon=True).start()
+            threading.Thread(target=attempt, name="secret-manager-rest", daemon=True).start()
         except BaseException:
             self._free.release()
             raise
 
-    def _attempt(self, path: str, timeout: float, outcome: Future[Payload]) -> None:
+    def _send(self, verb: str, path: str, timeout: float, body: bytes | None) -> bytes:
         try:
-            outcome.set_result(_payload_of(self._get(path, timeout)))
-        except BaseException as fault:  # noqa: BLE001  raised where the outcome is waited for
-            outcome.set_exception(fault)
-        finally:
-            self._free.release()
-
-    def _get(self, path: str, timeout: float) -> bytes:
-        try:
-            with self._session.get(
-                f"{self._server}/v1/{path}:access",
+            with self._session.request(
+                verb,
+                f"{self._server}/v1/{path}",
+                data=body,
+                headers=None if body is None else {"Content-Type": "application/json"},
                 timeout=timeout,
                 stream=True,
                 allow_redirects=False,
             ) as response:
-                code, body = response.status_code, _body_of(response)
+                code, answer = response.status_code, _body_of(response)
         except requests.Timeout as fault:
             failure = StatusFault("DEADLINE_EXCEEDED", _text_of(fault))
         except requests.RequestException as fault:
             failure = StatusFault("UNAVAILABLE", _text_of(fault))
         else:
             if code == requests.codes.ok:
-                return body
-            failure = _refusal(code, body)
+                return answer
+            failure = _refusal(code, answer)
         # Raised here, where no exception with the request, and so with a token, is in flight.
         raise failure
 

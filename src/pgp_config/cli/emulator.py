@@ -1,4 +1,4 @@
-"""The `pgp-config` command."""
+"""`pgp-config emulator`: a local Secret Manager in the foreground."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ import sys
 from pathlib import Path  # noqa: TC003  typer reads the annotations
 from typing import Annotated, NamedTuple
 
+import typer
+
 from pgp_config.errors import PgpConfigError
-
-try:
-    import typer
-except ImportError:  # pragma: no cover  # the extra is always there in the tests
-    sys.exit("pgp-config needs its extra: pip install 'pgp-config[cli,emulator]'")
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # they show locals
-    help="Secrets that rotate while the service runs.",
-)
 
 #: Lines to paste into a shell.
 _REST = """\
@@ -31,12 +22,6 @@ Changes go to {url}, with a token for that audience, whose certificates are at
   http://{rest}/oauth2/v1/certs"""
 
 
-@app.callback()
-def _commands() -> None:
-    """Without this, typer would take a single command for the whole program."""
-
-
-@app.command()
 def emulator(  # noqa: PLR0917  each is an option of the command
     port: Annotated[int, typer.Option(min=0, max=65535, help="For gRPC; 0 for a free one.")] = 0,
     rest_port: Annotated[
@@ -119,8 +104,3 @@ def _serve(port: int, rest_port: int, file: Path | None, project: str, pushes: _
         sys.stdout.flush()
         signal.sigwait(ends)
         typer.echo("Stopping.")
-
-
-def main() -> None:
-    """Run the command."""
-    app()

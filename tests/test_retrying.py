@@ -23,11 +23,11 @@ from pgp_config import (
     SecretUnavailable,
     default_observers,
     request_scope,
-    rotation,
     rotation_retry,
     rotation_retry_context,
     verdicts,
 )
+from pgp_config import retrying as engine
 from pgp_config.events import PreviousVersionUsed, ServedStale, VersionRefused
 from pgp_config.verdicts import CLAIM, FAVOURED, REMEMBERED, Verdicts
 
@@ -106,10 +106,8 @@ def waits(clock, monkeypatch):
     async def wait_async(news, limit):
         wait(news, limit)
 
-    monkeypatch.setattr(
-        rotation, "_wait_in_thread", lambda news, limit, _secret: wait(news, limit)
-    )
-    monkeypatch.setattr(rotation, "_wait_in_loop", wait_async)
+    monkeypatch.setattr(engine, "_wait_in_thread", lambda news, limit, _secret: wait(news, limit))
+    monkeypatch.setattr(engine, "_wait_in_loop", wait_async)
     return lambda seconds, act: planned.append((clock.now + seconds, act))
 
 
@@ -664,20 +662,20 @@ def test_a_synchronous_wait_does_not_block_a_loop(secrets):
 
 def test_waiting_in_a_thread_ends_with_the_news_or_the_limit(secrets):
     known = secrets.key.verdicts
-    rotation._wait_in_thread(known.news(), 0, NAME)
+    engine._wait_in_thread(known.news(), 0, NAME)
     news = known.news()
-    asyncio.run(rotation._wait_in_loop(news, 0))
+    asyncio.run(engine._wait_in_loop(news, 0))
     with pytest.raises(BlockingRead):
         asyncio.run(blocking_wait(news))
     asker = object()
     assert known.lead(asker, 1) == 0
     known.release(asker)
-    rotation._wait_in_thread(news, 30, NAME)
-    asyncio.run(rotation._wait_in_loop(news, 30))
+    engine._wait_in_thread(news, 30, NAME)
+    asyncio.run(engine._wait_in_loop(news, 30))
 
 
 async def blocking_wait(news):
-    rotation._wait_in_thread(news, 0, NAME)
+    engine._wait_in_thread(news, 0, NAME)
 
 
 # -- verdicts --------------------------------------------------------------------------------

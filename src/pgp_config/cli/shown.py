@@ -1,0 +1,199 @@
+"""How a rotation is shown: lines for people, or one JSON document."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from pgp_config.uptake.verdict import REMEDIES, Verdict
+
+if TYPE_CHECKING:
+    from pgp_config.errors import PgpConfigError
+    from pgp_config.rotation.plan import Plan
+    from pgp_config.rotation.steps import Outcome
+    from pgp_config.uptake.verdict import Laggard
+
+_ENDS = {
+    "done": "Done.",
+    "waiting": "Not yet safe: version {old} may still be in use, and stays as it is. Run again to go on.",
+    "unknown": "Not known to be safe: version {old} stays as it is. Nobody has proved that it is unread.",
+    "restart": "Version {new} waits for restarts: version {old} stays as it is. Restart the processes, then run again.",
+}
+
+
+class Shown:
+    """What the command shows; never a value.
+
+    Args:
+        name: The secret's name.
+        action: "rotate", "rollback" or "forget".
+        as_json: Whether one JSON document is all there is to be on standard output.
+    """
+
+    def __init__(self, name: str, action: str, *, as_json: bool) -> None:
+        self._as_json = as_json
+        # Made now: a test, or a program, may have put another stream in place.
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._document: dict[str, Any] = {
+            "secret": name,
+            "action": action,
+            "state": None,
+            "exit_code": None,
+            "old": None,
+            "new": None,
+            "verdict": None,
+            "plan": None,
+            "steps": [],
+            "error": None,
+        }
+
+    # -- on the way --------------------------------------------------------------------------
+
+    def tell(self, told: str | Verdict) -> None:
+        """Show a step, or a verdict that differs from the last one."""
+        if isinstance(told, Verdict):
+            if not self._as_json:
+                self._show_verdict(told)
+            return
+        self._document["steps"].append(told)
+        self._line(told, mark="✓ ", style="green")
+
+    def _show_verdict(self, verdict: Verdict) -> None:
+        up = ", ".join(f"{count} of {service}" for service, count in verdict.up)
+        if verdict.state == "safe":
+            self._line(f"Taken up by {up}.", mark="✓ ", style="green")
+            return
+        if verdict.state == "unknown" and not verdict.missing:
+            self._line("No process reports that it uses this secret.", mark="? ", style="yellow")
+        if up and not verdict.waiting_for:
+            self._line(f"Taken up by {up}.", mark="✓ ", style="green")
+        for service in verdict.missing:
+            self._line(f"No process of {service} reports.", mark="? ", style="yellow")
+        if verdict.waiting_for:
+            have = f"; taken up by {up}" if up else ""
+            self._line(f"Waiting for {len(verdict.waiting_for)}{have}:", mark="… ", style="yellow")
+        for laggard in verdict.waiting_for:
+            self._line(_line_of(laggard), mark="    ")
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def plan(self, plan: Plan) -> int:
+        """Show what would be done."""
+        cost = {
+            "accesses": plan.accesses,
+            "accesses_usd": plan.dollars,
+            "versions_billed_now": plan.billed,
+            "versions_added": plan.adds,
+            "versions_usd_a_month": plan.dollars_a_month,
+        }
+        facts = asdict(plan)
+        facts["audience"] = None if plan.audience is None else _counts(plan.audience)
+        self._document |= {"plan": {**facts, "cost": cost}, "new": plan.new, "state": "planned"}
+        for number, step in enumerate(plan.steps, 1):
+            self._line(f"{number}. {step}")
+        if not plan.steps:
+            self._line("There is nothing to do.")
+        if plan.resumes:
+            self._line("This goes on with what was interrupted.")
+        if plan.lacking:
+            self._line(f"This identity lacks {', '.join(plan.lacking)}.", style="red")
+        self._line(_audience_of(plan))
+        self._line(
+            f"Costs: {plan.accesses} accesses at most (${plan.dollars:.6f}); {plan.billed + plan.adds} versions "
+            f"${plan.dollars_a_month:.2f} a month (${plan.billed * 0.06:.2f} now), also when disabled, until "
+            "destroyed. The services' accesses stay what they are."
+        )
+        return self._end(0)
+
+    def outcome(self, outcome: Outcome) -> int:
+        """Show how far it came.
+
+        Returns:
+            The exit code.
+        """
+        old = None
+        if outcome.old is not None:
+            old = {"version": outcome.old, "state": outcome.old_state}
+        verdict = outcome.verdict
+        self._document |= {
+            "state": outcome.state,
+            "old": old,
+            "new": outcome.new,
+            "verdict": None if verdict is None else _facts_of(verdict),
+        }
+        done = outcome.state == "done"
+        text = _ENDS[outcome.state].format(old=outcome.old, new=outcome.new)
+        if done and outcome.new is not None:
+            text = f"Done: version {outcome.new} is served"
+            text += f", version {outcome.old} is {outcome.old_state}." if old else "."
+        self._line(text, style="bold green" if done else "bold yellow")
+        return self._end(0 if done else 3)
+
+    def failure(self, error: PgpConfigError) -> int:
+        """Show why it stopped."""
+        self._document |= {
+            "state": "failed",
+            "error": {"type": type(error).__name__, "text": str(error)},
+        }
+        self._errors.print(Text(_printable(str(error)), style="red"))
+        return self._end(1)
+
+    def interruption(self) -> int:
+        """Say that it can be gone on with."""
+        self._document |= {"state": "interrupted"}
+        self._errors.print(
+            Text("Interrupted. Run the command again: it goes on from here.", style="yellow")
+        )
+        return self._end(130)
+
+    def _end(self, code: int) -> int:
+        self._document["exit_code"] = code
+        if self._as_json:
+            self._out.print(json.dumps(self._document, indent=2), markup=False)
+        return code
+
+    def _line(self, text: str, *, mark: str = "", style: str = "") -> None:
+        if not self._as_json:
+            self._out.print(
+                Text.assemble((mark, style), (_printable(text), "" if mark else style))
+            )
+
+
+def _printable(text: str) -> str:
+    """Text of which no terminal takes orders: names in a store may be anybody's."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def _line_of(laggard: Laggard) -> str:
+    held = ", ".join(map(str, laggard.in_use)) or "none"
+    read = "" if laggard.read_ago is None else f", read {laggard.read_ago:.0f} s before"
+    return (
+        f"{laggard.service} {laggard.instance}: {laggard.reason}, has version {held}, heard "
+        f"{laggard.heard_ago:.0f} s ago{read}. {REMEDIES[laggard.reason]}"
+    )
+
+
+def _audience_of(plan: Plan) -> str:
+    if plan.audience is None:
+        return "Who uses it is not known: give --uptake."
+    if not plan.audience:
+        return "No process reports that it uses it."
+    return f"Used by {', '.join(f'{count} of {service}' for service, count in plan.audience)}."
+
+
+def _counts(pairs: tuple[tuple[str, int], ...]) -> list[dict[str, object]]:
+    return [{"service": service, "processes": count} for service, count in pairs]
+
+
+def _facts_of(verdict: Verdict) -> dict[str, object]:
+    return {
+        "state": verdict.state,
+        "up": _counts(verdict.up),
+        "waiting_for": [asdict(laggard) for laggard in verdict.waiting_for],
+        "missing": list(verdict.missing),
+    }

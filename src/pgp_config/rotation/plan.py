@@ -1,0 +1,106 @@
+"""What a rotation would do and what it costs; nothing is changed for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgp_config.rotation.look import rollback_of, rotation_begun
+
+if TYPE_CHECKING:
+    from pgp_config.rotation.look import Look
+    from pgp_config.rotation.mark import Mark
+
+#: Google's prices in dollars (https://cloud.google.com/secret-manager/pricing, 2026-11): a version and month, whether
+#: enabled or disabled, and an access.
+VERSION_PRICE, ACCESS_PRICE = 0.06, 0.03 / 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done.
+
+    Attributes:
+        action: "rotate" or "rollback".
+        old: The version that would be replaced, or None.
+        new: The number of the version that would take its place; None where nothing would be done.
+        resumes: Whether a rotation that was interrupted would be gone on with.
+        steps: What is left to do, in order, in words.
+        accesses: Accesses that the command itself makes, at most; those of the services stay what they are.
+        billed: How many versions are billed now.
+        lacking: Permissions that this identity lacks.
+        audience: How many processes report that they use the secret, by service; None where that is not known.
+    """
+
+    action: str
+    old: int | None
+    new: int | None
+    resumes: bool
+    steps: tuple[str, ...]
+    accesses: int
+    billed: int
+    lacking: tuple[str, ...] = ()
+    audience: tuple[tuple[str, int], ...] | None = None
+
+    @property
+    def adds(self) -> int:
+        """How many versions would be added."""
+        return sum(step.startswith("add") for step in self.steps)
+
+    @property
+    def dollars_a_month(self) -> float:
+        """What the versions would cost a month until one is destroyed."""
+        return round((self.billed + self.adds) * VERSION_PRICE, 2)
+
+    @property
+    def dollars(self) -> float:
+        """What the accesses cost, once."""
+        return self.accesses * ACCESS_PRICE
+
+
+def plan_of(look: Look, *, rollback: bool, keep_old: bool) -> Plan:
+    """What would be done now.
+
+    Raises:
+        RotationStopped: As the rotation itself would.
+    """
+    return _rollback(look) if rollback else _rotation(look, keep_old=keep_old)
+
+
+def _rotation(look: Look, *, keep_old: bool) -> Plan:
+    mark = rotation_begun(look)
+    old = look.served if mark is None else mark.old
+    new = look.newest + 1 if mark is None else mark.new or mark.after + 1
+    is_added = mark is not None and look.newest > mark.after
+    steps = [] if is_added else ["check the value against its type", f"add it as version {new}"]
+    if old is not None:
+        steps.append(f"wait until every process has version {new} and none holds version {old}")
+    if old is not None and not keep_old:
+        steps.append(f"disable version {old} under its etag")
+    return Plan("rotate", old, new, mark is not None, tuple(steps), 1, len(look.kept))
+
+
+def _rollback(look: Look) -> Plan:
+    mark = rollback_of(look)
+    if mark is None or mark.done:
+        steps = ("forget the rotation: nothing was added",) if mark is None else ()
+        return Plan("rollback", None, None, mark is None, steps, 0, len(look.kept))
+    resumes = look.mark is mark
+    new = mark.new or mark.after + 1
+    return Plan(
+        "rollback", mark.old, new, resumes, tuple(_undoing(look, mark, new)), 2, len(look.kept)
+    )
+
+
+def _undoing(look: Look, mark: Mark, new: int) -> list[str]:
+    steps = []
+    if look.newest == mark.after:
+        if look.state(mark.copy_of or 0) == "disabled":
+            steps.append(f"enable version {mark.copy_of} under its etag, to read its value")
+        steps.append(f"add the value of version {mark.copy_of} as version {new}")
+    if look.state(mark.old or 0) == "enabled":
+        steps.append(f"disable version {mark.old} under its etag")
+    steps.append(f"wait until every process has version {new} and none holds version {mark.old}")
+    if mark.reopened or look.state(mark.copy_of or 0) == "disabled":
+        steps.append(f"disable version {mark.copy_of} again")
+    return steps
