@@ -2,6 +2,7 @@
 
 from pgp_config.errors import (
     BlockingRead,
+    BuildError,
     DeclarationError,
     PgpConfigError,
     RejectedVersion,
@@ -16,7 +17,7 @@ from pgp_config.errors import (
 from pgp_config.events import Observer, default_observers
 from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
-from pgp_config.providers import DynamicSecret, SecretContainer, StaticSecret
+from pgp_config.providers import DynamicSecret, PerVersion, SecretContainer, StaticSecret
 from pgp_config.scopes import request_scope
 from pgp_config.sources.directory import Directory
 from pgp_config.sources.environment import Environment
@@ -29,6 +30,7 @@ default_observers.append(LoggingObserver())
 __all__ = [
     "EVERY_REQUEST",
     "BlockingRead",
+    "BuildError",
     "DeclarationError",
     "Directory",
     "DynamicSecret",
@@ -38,6 +40,7 @@ __all__ = [
     "LoggingObserver",
     "Memory",
     "Observer",
+    "PerVersion",
     "PgpConfigError",
     "RejectedVersion",
     "ReloadPolicy",

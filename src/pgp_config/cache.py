@@ -383,7 +383,7 @@ class Cache:
                 events.append(self._refuse(entry, error))
                 self._leave_wave(entry, flight, landed=False)
         for event in events:
-            self._tell(event)
+            self.tell(event)
         return error
 
     def _settled(self, spec: Spec[T], outcome: Known[T] | PgpConfigError) -> Known[T]:
@@ -414,7 +414,7 @@ class Cache:
                 secret=entry.spec.name,
                 container=self.container,
             ) from error.__cause__
-        self._tell(ServedStale(self.container, entry.spec.name, known.version, age))
+        self.tell(ServedStale(self.container, entry.spec.name, known.version, age))
         return known
 
     def _is_paused(self, entry: _Entry) -> bool:
@@ -524,7 +524,7 @@ class Cache:
             )
             if found is None:
                 raise
-            self._tell(LatestDisabled(self.container, entry.spec.name, found.version))
+            self.tell(LatestDisabled(self.container, entry.spec.name, found.version))
             return found
         if known is None:
             return self._first(entry, payload, flight)
@@ -603,7 +603,7 @@ class Cache:
             began = self.clock()
             payload = self._source.fetch(spec.name, version)
             elapsed = self.clock() - began
-        self._tell(Fetched(self.container, spec.name, payload.version, elapsed))
+        self.tell(Fetched(self.container, spec.name, payload.version, elapsed))
         return payload
 
     def _promoted(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
@@ -626,7 +626,7 @@ class Cache:
         if not isinstance(error, DamagedVersion):
             entry.quarantined.add(version)
         told = error.located(secret=entry.spec.name, container=self.container)
-        self._tell(VersionRejected(self.container, entry.spec.name, version, told))
+        self.tell(VersionRejected(self.container, entry.spec.name, version, told))
 
     def _land(self, entry: _Entry, flight: Flight, outcome: Known[Any] | PgpConfigError) -> None:
         events: list[Event] = []
@@ -648,7 +648,7 @@ class Cache:
                 ended.append((queued, outcome))
         try:
             for event in events:
-                self._tell(event)
+                self.tell(event)
         finally:
             for landed, brought in ended:
                 landed.outcome.set_result(brought)
@@ -662,13 +662,18 @@ class Cache:
             yield Reloaded(self.container, entry.spec.name, before.version, known.version)
 
     def _refuse(self, entry: _Entry, error: PgpConfigError) -> Event:
-        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**entry.failures)
-        pause = min(LONGEST_PAUSE, pause * (1 + PAUSE_JITTER * self._chance()))
+        pause = self.pause(entry.failures)
         entry.failures += 1
         entry.error = error
         entry.retry_at = self.clock() + pause
         located = error.located(secret=entry.spec.name, container=self.container)
         return FetchFailed(self.container, entry.spec.name, located, pause)
+
+    def pause(self, failures: int) -> float:
+        """Seconds for which nothing is tried again after one failure more than so many in a row."""
+        # Bounded before it is raised: a float ends at 2.0**1024.
+        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(failures, 32))
+        return min(LONGEST_PAUSE, pause * (1 + PAUSE_JITTER * self._chance()))
 
     def _leave_wave(self, entry: _Entry, flight: Flight, *, landed: bool) -> None:
         wave, flight.wave = flight.wave, None
@@ -767,7 +772,8 @@ class Cache:
         for entry in self._entries.values():
             entry.flight = entry.queued = None
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Tell the container's observers."""
         notify(self._observers, event)
 
 

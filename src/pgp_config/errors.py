@@ -7,7 +7,8 @@ PgpConfigError
 │   ├── SecretNotFound (LookupError)       the source has no such secret or version
 │   ├── SecretForbidden (PermissionError)  this identity may not read it
 │   ├── SecretDisabled                     the version asked for is disabled or destroyed
-│   └── SourceTimeout (TimeoutError)       no answer within the budget
+│   ├── SourceTimeout (TimeoutError)       no answer within the budget
+│   └── BuildError                         an object could not be built from its secrets, and there is none
 ├── RejectedVersion (ValueError)           a version came, and may not be served
 ├── StaticSecretInScope (RuntimeError)     a static secret would have been fetched during a request
 └── BlockingRead (RuntimeError)            a synchronous read would have blocked a running event loop
@@ -138,6 +139,10 @@ class SecretDisabled(SecretUnavailable):
 
 class SourceTimeout(SecretUnavailable, TimeoutError):  # noqa: N818  as above
     """The source did not answer within the budget."""
+
+
+class BuildError(SecretUnavailable):
+    """An object could not be built from its secrets, and no older one is in service."""
 
 
 class RejectedVersion(PgpConfigError, ValueError):  # noqa: N818  as above

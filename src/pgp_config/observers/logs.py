@@ -9,17 +9,21 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from pgp_config.events import (
+    BuildFailed,
+    Built,
+    CloseFailed,
     Event,
     FetchFailed,
     LatestDisabled,
     Loaded,
+    Rebuilt,
     Reloaded,
     ServedStale,
     VersionRejected,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _Line = tuple[int, str]
 
@@ -52,6 +56,30 @@ def _rejected(event: VersionRejected) -> _Line:
     return logging.ERROR, f"Rejected a version: {event.error}"
 
 
+def _built(event: Built) -> _Line:
+    return logging.INFO, f"Built {event.name} from {_list(event.versions)}"
+
+
+def _rebuilt(event: Rebuilt) -> _Line:
+    change = f"{_list(event.old_versions)} -> {_list(event.versions)}"
+    return logging.INFO, f"Rebuilt {event.name}: {change}"
+
+
+def _build_failed(event: BuildFailed) -> _Line:
+    again = f"Tried again in {event.pause:.1f} s at the earliest."
+    failed = f"Could not build {event.name} from {_list(event.versions)}: {event.reason}."
+    return logging.ERROR, f"{failed} {again}"
+
+
+def _close_failed(event: CloseFailed) -> _Line:
+    failed = f"Could not close {event.name} of {_list(event.versions)}: {event.reason}."
+    return logging.WARNING, failed
+
+
+def _list(versions: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} version {version}" for name, version in versions.items())
+
+
 _LINES: dict[type[Event], Callable[..., _Line]] = {
     Loaded: _loaded,
     Reloaded: _reloaded,
@@ -59,6 +87,10 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
     LatestDisabled: _latest_disabled,
     ServedStale: _stale,
     VersionRejected: _rejected,
+    Built: _built,
+    Rebuilt: _rebuilt,
+    BuildFailed: _build_failed,
+    CloseFailed: _close_failed,
 }
 
 

@@ -14,8 +14,16 @@ from dependency_injector import containers, providers
 from pgp_config.cache import MAX_CALLS, Cache
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
 from pgp_config.events import default_observers
+from pgp_config.leases import Registry, aclose_all, close_all
 from pgp_config.policy import Freshness, ReloadPolicy
-from pgp_config.providers.graph import Finding, faults_of, secrets_of, unused, wired_names
+from pgp_config.providers.graph import (
+    Finding,
+    faults_of,
+    objects_of,
+    secrets_of,
+    unused,
+    wired_names,
+)
 from pgp_config.scopes import open_scope
 from pgp_config.sources.base import Source
 
@@ -67,13 +75,17 @@ class _Operations:
         wired_to_packages: list[ModuleType]
 
     _cache: Cache | None = None
+    _registries: tuple[Registry[Any], ...] = ()
 
     def attach(self, cache: Cache, freshness: Freshness, policy: ReloadPolicy) -> None:
-        """Bind every secret of the instance, overriding ones included."""
+        """Bind every secret and object of the instance, overriding ones included."""
         _refuse_faults(cache.container, faults_of(self.providers, policy))
         self._cache = cache
         for secret in secrets_of(self.providers.values()):
             secret.bind(cache, freshness)
+        names = {id(provider): name for name, provider in self.providers.items()}
+        made = objects_of(self.providers.values())
+        self._registries = tuple(each.bind(cache, names.get(id(each))) for each in made)
 
     def load(self) -> None:
         """Fetch every secret that is not known yet, in parallel, and seal the static ones.
@@ -145,9 +157,24 @@ class _Operations:
             )
 
     def close(self) -> None:
-        """End the container: forget the values, end its threads, close its source; idempotent."""
-        if self._cache is not None:
-            self._cache.close()
+        """End the container: close its objects and its source, forget the values; idempotent.
+
+        Objects of an `async def` factory are closed in their event loop: while that runs in this
+        thread, use `aclose`, which waits for them.
+        """
+        try:
+            close_all(self._registries)
+        finally:
+            if self._cache is not None:
+                self._cache.close()
+
+    async def aclose(self) -> None:
+        """As `close`, from a coroutine: blocks no event loop, and waits for all objects; idempotent."""
+        try:
+            await aclose_all(self._registries)
+        finally:
+            if self._cache is not None:
+                await asyncio.to_thread(self._cache.close)
 
     def status(self) -> list[SecretStatus]:
         """The state of each secret, by name; without a trace of a value."""
@@ -206,7 +233,7 @@ class _Container(_Operations, containers.DynamicContainer):
     def __deepcopy__(self, memo: dict[Any, Any] | None) -> Self:
         copied: Self = super().__deepcopy__(memo)
         # The providers of a copy read through the same cache; whoever closes one closes both.
-        copied._cache = self._cache
+        copied._cache, copied._registries = self._cache, self._registries
         return copied
 
     def __repr__(self) -> str:
@@ -217,7 +244,7 @@ class _Container(_Operations, containers.DynamicContainer):
 class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_Declaration):
     """Declare a service's secrets as class attributes; the instance reads them from a source.
 
-    The methods `load`, `aload`, `close`, `status` and `check` are those of the instance.
+    The methods `load`, `aload`, `close`, `aclose`, `status` and `check` are those of the instance.
 
     Args:
         source: Where secrets come from: an object with `fetch`, or `source_from_url(…)`.
