@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -358,7 +359,11 @@ class Registry(Generic[T]):
         with self._lock:
             given = build.combination.is_given
             instance = outcome if isinstance(outcome, Instance) else build.line.current
-            if instance is not None and not instance.closed and not (given and instance is not outcome):
+            if (
+                instance is not None
+                and not instance.closed
+                and not (given and instance is not outcome)
+            ):
                 instance.users += 1
                 return instance
         if isinstance(outcome, BuildError):
@@ -479,8 +484,7 @@ class Registry(Generic[T]):
         try:
             self._follow(news, retired)
         finally:
-            if not build.outcome.done():
-                build.outcome.set_result(outcome)
+            _settle(build, outcome)
         return unused
 
     def _enter(
@@ -594,8 +598,7 @@ class Registry(Generic[T]):
                 line.open.clear()
                 line.builds.clear()
         for build in builds:
-            if not build.outcome.done():
-                build.outcome.set_result(self._closed_error())
+            _settle(build, self._closed_error())
 
     def newest(self) -> int:
         """When the last of the objects that are left to be closed was built; -1 if none is left."""
@@ -705,6 +708,12 @@ class Registry(Generic[T]):
         )
 
 
+def _settle(build: Build[T], outcome: Instance[T] | BuildError) -> None:
+    # The end of the container may have been quicker.
+    with suppress(InvalidStateError):
+        build.outcome.set_result(outcome)
+
+
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
@@ -724,8 +733,8 @@ def close_all(registries: Sequence[Registry[Any]]) -> None:
     """
     for registry in registries:
         registry.shut()
-    while (registry := _of_newest(registries)) is not None:
-        registry.finish(registry.pop())
+    while (last := _of_newest(registries)) is not None:
+        last.finish(last.pop())
     for registry in registries:
         registry.settle()
 
@@ -734,8 +743,8 @@ async def aclose_all(registries: Sequence[Registry[Any]]) -> None:
     """As `close_all`, from a coroutine; waits for all of them."""
     for registry in registries:
         registry.shut()
-    while (registry := _of_newest(registries)) is not None:
-        await registry.finish_async(registry.pop())
+    while (last := _of_newest(registries)) is not None:
+        await last.finish_async(last.pop())
     for registry in registries:
         await registry.settle_async()
 

@@ -14,6 +14,7 @@ from pgp_config import (
     Environment,
     Freshness,
     Memory,
+    PerVersion,
     ReloadPolicy,
     SecretContainer,
     StaticSecret,
@@ -39,6 +40,33 @@ class Client:
         self.api_key = api_key
 
 
+class Pool:
+    """Takes the value."""
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+
+    def close(self) -> None:
+        """Ends it."""
+
+    def is_usable(self) -> bool:
+        """Tries it."""
+        return True
+
+
+async def open_pool(login: Login, *, key: SecretStr) -> Pool:
+    """As the class, in an event loop."""
+    assert_type(key, SecretStr)
+    return Pool(login)
+
+
+class PoolUser:
+    """Takes the provider."""
+
+    def __init__(self, pool: PerVersion[Pool]) -> None:
+        self.pool = pool
+
+
 class Service(SecretContainer):
     """A container."""
 
@@ -49,6 +77,9 @@ class Service(SecretContainer):
     login = StaticSecret("LOGIN", Login)
     fixed = StaticSecret("FIXED")
     client = providers.Singleton(Client, api_key=key)
+    pool = PerVersion(Pool, login)
+    later = PerVersion(open_pool, login, key=key, close=Pool.close, probe=Pool.is_usable)
+    user = providers.Singleton(PoolUser, pool=pool)
 
 
 def observe(event: Event) -> None:
@@ -68,6 +99,7 @@ def reads() -> None:
     assert_type(secrets.fixed(), SecretStr)
     assert_type(secrets.client(), Client)
     assert_type(secrets.key.refresh(), bool)
+    assert_type(secrets.pool(), Pool)
     with request_scope(values={"KEY": "test"}), secrets.key.override("test"):
         secrets.load()
     secrets.close()
@@ -81,4 +113,7 @@ async def reads_later() -> None:
         assert_type(await secrets.key.async_(), SecretStr)
         assert_type(await secrets.fee.async_(), Decimal)
         assert_type(await secrets.key.arefresh(), bool)
+        assert_type(await secrets.pool.async_(), Pool)
+        assert_type(await secrets.later.async_(), Pool)
+    await secrets.aclose()
     Service(source=Environment("PREFIX_"))

@@ -169,7 +169,7 @@ class PerVersion(providers.Provider[T]):
             self._refuse("it belongs to an event loop, and is read synchronously")
         scope = open_scope()
         sights = list(self._sights(Scope() if scope is None else scope))
-        leased = registry.lease(_combination(sights), self._refuse_to_block)
+        leased = registry.lease(self._combination(sights), self._refuse_to_block)
         return self._hold(scope, leased, sights)
 
     async def _read_async(self) -> T:
@@ -181,7 +181,7 @@ class PerVersion(providers.Provider[T]):
             return cast("T", await given if inspect.iscoroutine(given) else given)
         registry, scope = self._bound(), open_scope()
         sights = await self._sights_async(Scope() if scope is None else scope)
-        return self._hold(scope, await registry.lease_async(_combination(sights)), sights)
+        return self._hold(scope, await registry.lease_async(self._combination(sights)), sights)
 
     def _sights(self, scope: Scope) -> Iterator[Sight[Any]]:
         """Each secret as the scope sees it; one after the other, for one can move the next."""
@@ -189,7 +189,8 @@ class PerVersion(providers.Provider[T]):
             step = secret.look(scope)
             if isinstance(step, Waiting):
                 self._refuse_to_block()
-                step = secret.looked(step, step.cache.wait(secret.spec, step.flight))
+                known = step.cache.wait(step.secret.spec, step.flight)
+                step = step.secret.looked(step, known)
             yield step
 
     async def _sights_async(self, scope: Scope) -> list[Sight[Any]]:
@@ -197,18 +198,26 @@ class PerVersion(providers.Provider[T]):
         for secret in self._secrets:
             step = secret.look(scope)
             if isinstance(step, Waiting):
-                known = await step.cache.wait_async(secret.spec, step.flight)
-                step = secret.looked(step, known)
+                known = await step.cache.wait_async(step.secret.spec, step.flight)
+                step = step.secret.looked(step, known)
             sights.append(step)
         return sights
+
+    def _combination(self, sights: list[Sight[Any]]) -> Combination:
+        versions = tuple(map(_version_of, self._secrets, sights))
+        return Combination(
+            versions,
+            tuple(0 if sight.known is None else sight.known.tick for sight in sights),
+            tuple(sight.value for sight in sights),
+            not all(isinstance(version, int) for version in versions),
+        )
 
     def _hold(self, scope: Scope | None, leased: Instance[T], sights: list[Sight[Any]]) -> T:
         """Give the object to the scope, until it is closed; without one it is kept for good."""
         if scope is None or scope.closed:
             return leased.made
         scope.on_close(partial(self._bound().give_back, leased))
-        pairs = zip(self._secrets, sights, strict=True)
-        parts = {secret.spec: sight.known for secret, sight in pairs if sight.known is not None}
+        parts = {sight.spec: sight.known for sight in sights if sight.known is not None}
         return scope.derive(self._place(), parts, leased.made)
 
     def _place(self) -> object:
@@ -241,7 +250,7 @@ class PerVersion(providers.Provider[T]):
     # -- as a provider -----------------------------------------------------------------------
 
     @property
-    def related(self) -> Iterator[providers.Provider[Any]]:  # type: ignore[override]  # the stub says Any
+    def related(self) -> Iterator[providers.Provider[Any]]:
         """Its secrets, for `traverse()`."""
         yield from self._secrets
         yield from super().related
@@ -299,13 +308,12 @@ class PerVersion(providers.Provider[T]):
     __str__ = __repr__
 
 
-def _combination(sights: list[Sight[Any]]) -> Combination:
-    return Combination(
-        tuple(sight.token if sight.known is None else sight.known.version for sight in sights),
-        tuple(0 if sight.known is None else sight.known.tick for sight in sights),
-        tuple(sight.value for sight in sights),
-        any(sight.known is None for sight in sights),
-    )
+def _version_of(secret: SecretProvider[Any], sight: Sight[Any]) -> object:
+    """The number; or what stands for a value that was given, or for another secret's version."""
+    if sight.known is None:
+        return sight.token
+    number = sight.known.version
+    return number if sight.spec is secret.spec else (sight.spec, number)
 
 
 def _is_async(factory: object) -> bool:

@@ -29,6 +29,7 @@ T = TypeVar("T")
 class Waiting:
     """A read that needs a flight, and the scope that will keep what it brings."""
 
+    secret: SecretProvider[Any]
     cache: Cache
     flight: Flight
     scope: Scope | None
@@ -40,11 +41,13 @@ class Sight(Generic[T]):
 
     Attributes:
         value: The value; never shown.
+        spec: Whose value it is: that of the secret, or of one that overrides it.
         known: The version that it is of; None for a value that a test gave.
         token: What stands for a given value in place of a version.
     """
 
     value: T = field(repr=False)
+    spec: Spec[Any]
     known: Known[T] | None
     token: object = None
 
@@ -207,14 +210,14 @@ class SecretProvider(providers.Provider[T]):
         if self.name in scope.given:
             value: T = self._spec.decoder.given(scope.given[self.name])
             token = scope.setdefault((self._spec, Sight), object())
-            return Sight(cast("T", scope.setdefault(self._key, value)), None, token)
+            return Sight(cast("T", scope.setdefault(self._key, value)), self._spec, None, token)
         overriding = self.last_overriding  # a local reference, as in `_begin`
         if isinstance(overriding, SecretProvider):
             return overriding.look(scope)
         if overriding is not None:
             constant = isinstance(overriding, providers.Object)
             token = overriding if constant else scope.setdefault((self._spec, Sight), object())
-            return Sight(cast("T", overriding()), None, token)
+            return Sight(cast("T", overriding()), self._spec, None, token)
         return self._look(self._bound(), scope)
 
     @abstractmethod
@@ -225,7 +228,7 @@ class SecretProvider(providers.Provider[T]):
         """What is seen after the wait."""
         if step.scope is not None:
             known = self._fix(step.scope, known, step.cache)
-        return Sight(known.value, known)
+        return Sight(known.value, self._spec, known)
 
     def _fix(self, scope: Scope, known: Known[T], cache: Cache) -> Known[T]:
         scope.keep(self._spec, self._spec, known, cache)
@@ -362,18 +365,18 @@ class DynamicSecret(SecretProvider[T]):
         scope = Scope() if scope is None else scope
         outcome = scope.begin(cache, self._spec)
         if isinstance(outcome, Flight):
-            return Waiting(cache, outcome, scope)
+            return Waiting(self, cache, outcome, scope)
         return scope.keep(self._spec, self._spec, outcome, cache)
 
     def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
         seen = scope.seen.get(self._spec)
         if seen is not None:
-            return Sight(seen.value, seen)
+            return Sight(seen.value, self._spec, seen)
         outcome = scope.begin(cache, self._spec)
         if isinstance(outcome, Flight):
-            return Waiting(cache, outcome, scope)
+            return Waiting(self, cache, outcome, scope)
         known = self._fix(scope, outcome, cache)
-        return Sight(known.value, known)
+        return Sight(known.value, self._spec, known)
 
     def refresh(self) -> bool:
         """Ask the source now, and see its answer in this scope from now on; after a 401, say.
@@ -452,12 +455,12 @@ class StaticSecret(SecretProvider[T]):
             return known.value
         return cast("T", scope.setdefault(self._spec, known.value))
 
-    def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
+    def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:  # noqa: ARG002  a dynamic one needs it
         known = cache.current(self._spec)
         if known is None:
             # A scope that a read made for itself is none in which a static secret is not fetched.
             return self._load(cache, open_scope())
-        return Sight(known.value, known)
+        return Sight(known.value, self._spec, known)
 
     def _load(self, cache: Cache, scope: Scope | None) -> Waiting:
         if scope is not None and not cache.closed:
@@ -467,7 +470,7 @@ class StaticSecret(SecretProvider[T]):
                 secret=self.name,
                 container=self.container_name,
             )
-        return Waiting(cache, cache.depart([self._spec])[self._spec], None)
+        return Waiting(self, cache, cache.depart([self._spec])[self._spec], None)
 
     def _refuse_override(self, provider: providers.Provider[Any]) -> None:
         for part in (provider, *provider.traverse()):
