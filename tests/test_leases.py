@@ -22,9 +22,7 @@ class Made:
 
 @pytest.fixture
 def cache(source, clock, events):
-    cache = Cache(
-        source, container="Service", clock=clock, chance=lambda: 0.0, observers=[events]
-    )
+    cache = Cache(source, container="Service", clock=clock, chance=lambda: 0.0, observers=[events])
     yield cache
     cache.close()
 

@@ -61,8 +61,8 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
         (
             BuildFailed("Split2", "KEY", "engine", {"KEY": 8}, "OperationalError", 2.0),
             "ERROR",
-            "Could not build engine from KEY version 8: OperationalError. Tried again in 2.0 s at the "
-            "earliest.",
+            "Could not build engine from KEY version 8: OperationalError. "  # noqa: ISC004  one text
+            "Tried again in 2.0 s at the earliest.",
         ),
         (
             CloseFailed("Split2", "KEY", "engine", {"KEY": 7}, "TimeoutError"),

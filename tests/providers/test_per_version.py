@@ -832,7 +832,7 @@ async def test_a_synchronous_read_on_the_loop_goes_on_with_the_old_one(
 
 async def test_one_reader_that_is_cancelled_does_not_cancel_the_build(looped):
     await looped.aload()
-    building = threading.Event()
+    building = asyncio.Event()
     go_on = asyncio.Event()
 
     async def slow(value):
@@ -844,8 +844,7 @@ async def test_one_reader_that_is_cancelled_does_not_cancel_the_build(looped):
         slow, (None,), "auto", None, is_async=True
     )
     reader, other = asyncio.create_task(aread(looped)), asyncio.create_task(aread(looped))
-    while not building.is_set():
-        await asyncio.sleep(0)
+    await building.wait()
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
@@ -987,9 +986,9 @@ class AsyncClose:
     [
         (lambda value: OnlyAclose(), {}, "needs an `async def` factory"),
         (lambda value: AsyncClose(), {}, "needs an `async def` factory"),
-        (lambda value: open_engine(value), {}, "write it as `async def`"),
+        (lambda value: open_engine(value, "more"), {}, "write it as `async def`"),
         (
-            lambda value: Engine(value),
+            Engine,
             {"probe": lambda made: open_engine()},
             "an asynchronous probe",
         ),
@@ -1280,7 +1279,7 @@ def test_a_copied_provider_keeps_its_overriding_and_its_secrets(service):
     twin = copy.deepcopy(service.engine, memo)
     assert twin() == "fake"
     assert copy.deepcopy(service.engine, memo) is twin
-    assert list(twin.related)[0].name == "VERSIONED_KEY"
+    assert next(iter(twin.related)).name == "VERSIONED_KEY"
     service.engine.reset_override()
     assert copy.deepcopy(service.engine)._registry is service.engine._registry
 
