@@ -169,6 +169,49 @@ def test_a_close_that_ends_the_container_does_not_wait_for_itself(registry):
     assert ended.wait(10)
 
 
+async def test_of_two_that_end_a_container_one_closes_each_object(registry, monkeypatch):
+    closed = []
+    engines = registry(pair_of, close=closed.append)
+    made = (await engines.lease_async(pair(1, 1, (10, 10)))).made
+    take = engines.take
+
+    def late(instance):
+        assert take(instance)  # the other thread is quicker
+        return take(instance)
+
+    monkeypatch.setattr(engines, "take", late)
+    await aclose_all([engines])
+    assert closed == []
+    engines._left.append(Instance("again", pair(1, 1, (10, 10)), None))
+    close_all([engines])
+    assert closed == []
+    assert made.value == ("a1", "b1")
+
+
+async def test_an_end_that_is_cancelled_leaves_the_rest_to_the_next_one(registry):
+    entered, closed = asyncio.Event(), []
+
+    async def factory(first, second):
+        return first
+
+    async def close(made):
+        if made == "a2":
+            entered.set()
+            await asyncio.Event().wait()
+        closed.append(made)
+
+    engines = registry(factory, close=close, is_async=True)
+    await engines.lease_async(pair(1, 1, (10, 10)))
+    await engines.lease_async(pair(2, 2, (20, 20)))
+    ending = asyncio.create_task(aclose_all([engines]))
+    await entered.wait()
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    await aclose_all([engines])
+    assert closed == ["a1"]
+
+
 async def test_an_async_close_that_ends_the_container_does_not_wait_for_itself(registry):
     ended = asyncio.Event()
 

@@ -17,7 +17,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from pgp_config.cache import tick
 from pgp_config.errors import BuildError
@@ -399,21 +399,12 @@ class Registry(Generic[T]):
             self._land(build, None, "no thread can be started")
 
     def _in_thread(self, what: str, work: Callable[[], None]) -> None:
-        # A daemon: a factory that hangs must not keep the process from ending.
-        def run() -> None:
-            try:
-                work()
-            finally:
-                self._threads.discard(threading.current_thread())
-
         name = f"pgp-config-{what}-{self.name}"
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        self._threads.add(thread)
-        try:
+        # A daemon: a factory that hangs must not keep the process from ending.
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        with self._lock:  # who waits for it sees it when it is started, and not before
             thread.start()
-        except BaseException:
-            self._threads.discard(thread)
-            raise
+            self._threads = {thread, *(other for other in self._threads if other.is_alive())}
 
     def _make(self, build: Build[T]) -> None:
         """Call the factory and the probe; runs in a thread of its own."""
@@ -600,15 +591,18 @@ class Registry(Generic[T]):
         for build in builds:
             _settle(build, self._closed_error())
 
-    def newest(self) -> int:
-        """When the last of the objects that are left to be closed was built; -1 if none is left."""
-        return max((instance.order for instance in self._left), default=-1)
+    @property
+    def left(self) -> tuple[Instance[T], ...]:
+        """What is left to be closed after `shut`."""
+        return tuple(self._left)
 
-    def pop(self) -> Instance[T]:
-        """The last of those that are left."""
-        last = max(self._left, key=lambda instance: instance.order)
-        self._left.remove(last)
-        return last
+    def take(self, instance: Instance[T]) -> bool:
+        """Whether the caller is the one to close it; another thread may end the container too."""
+        with self._lock:
+            is_left = instance in self._left
+            if is_left:
+                self._left.remove(instance)
+            return is_left
 
     def finish(self, instance: Instance[T]) -> None:
         """Close one, and wait for it, unless it is closed in the loop that runs in this thread."""
@@ -640,9 +634,15 @@ class Registry(Generic[T]):
 
     def settle(self) -> None:
         """Wait for the builds and closes that are under way in threads."""
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
+        waited = {threading.current_thread()}
+        while threads := self._running() - waited:
+            for thread in threads:
                 thread.join(CLOSE_PATIENCE)
+            waited |= threads  # a build that ends may have begun a close
+
+    def _running(self) -> set[threading.Thread]:
+        with self._lock:
+            return set(self._threads)
 
     async def settle_async(self) -> None:
         """Wait for those that are under way in this loop, and in threads."""
@@ -733,8 +733,9 @@ def close_all(registries: Sequence[Registry[Any]]) -> None:
     """
     for registry in registries:
         registry.shut()
-    while (last := _of_newest(registries)) is not None:
-        last.finish(last.pop())
+    while (last := _last_left(registries)) is not None:
+        if last.registry.take(last.instance):
+            last.registry.finish(last.instance)
     for registry in registries:
         registry.settle()
 
@@ -743,12 +744,21 @@ async def aclose_all(registries: Sequence[Registry[Any]]) -> None:
     """As `close_all`, from a coroutine; waits for all of them."""
     for registry in registries:
         registry.shut()
-    while (last := _of_newest(registries)) is not None:
-        await last.finish_async(last.pop())
+    while (last := _last_left(registries)) is not None:
+        if last.registry.take(last.instance):
+            await last.registry.finish_async(last.instance)
     for registry in registries:
         await registry.settle_async()
 
 
-def _of_newest(registries: Sequence[Registry[Any]]) -> Registry[Any] | None:
-    last = max(registries, key=lambda registry: registry.newest(), default=None)
-    return None if last is None or last.newest() < 0 else last
+class _Left(NamedTuple):
+    """An object that is left to be closed, and whose it is."""
+
+    registry: Registry[Any]
+    instance: Instance[Any]
+
+
+def _last_left(registries: Sequence[Registry[Any]]) -> _Left | None:
+    """The one that was built last; one at a time, so that who is interrupted leaves the others."""
+    left = [_Left(registry, instance) for registry in registries for instance in registry.left]
+    return max(left, key=lambda each: each.instance.order, default=None)

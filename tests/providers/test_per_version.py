@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -404,6 +405,22 @@ def test_without_an_old_one_the_error_names_the_type_and_shows_no_text(service, 
     clock.advance(1)
     factory.fault = None
     assert read(service).use() == ("v1",)
+
+
+# promise 15
+def test_a_traceback_with_locals_shows_no_value(source, make, factory):
+    class Service(SecretContainer):
+        key = DynamicSecret("VERSIONED_KEY", str)
+        engine = PerVersion(factory, key)
+
+    source.add("VERSIONED_KEY", "canary-7f3a")
+    secrets = make(Service)
+    factory.fault = ConnectionError("canary-7f3a")
+    for _ in range(2):
+        with pytest.raises(BuildError) as caught:
+            secrets.engine()
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        assert "canary" not in "".join(told.format())
 
 
 # promise 17
@@ -1278,7 +1295,7 @@ def test_a_copied_provider_keeps_its_overriding_and_its_secrets(service):
     service.engine.override("fake")
     twin = copy.deepcopy(service.engine, memo)
     assert twin() == "fake"
-    assert copy.deepcopy(service.engine, memo) is twin
+    assert service.engine.__deepcopy__(memo) is twin
     assert next(iter(twin.related)).name == "VERSIONED_KEY"
     service.engine.reset_override()
     assert copy.deepcopy(service.engine)._registry is service.engine._registry

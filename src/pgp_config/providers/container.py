@@ -173,8 +173,7 @@ class _Operations:
         try:
             await aclose_all(self._registries)
         finally:
-            if self._cache is not None:
-                await asyncio.to_thread(self._cache.close)
+            await asyncio.to_thread(self.close)
 
     def status(self) -> list[SecretStatus]:
         """The state of each secret, by name; without a trace of a value."""
