@@ -315,7 +315,7 @@ class Registry(Generic[T]):
         build, starts = line.builds.get(combination.versions), None
         failure = line.failure_of(combination)
         # Nobody waits for what has failed, unless there is nothing else.
-        if failure is not None and self._cache.clock() < failure.retry_at:
+        if failure is not None and self._is_paused(failure):
             if current is None:
                 raise failure.error.located()
             return current, None
@@ -324,6 +324,9 @@ class Registry(Generic[T]):
         if current is not None and (failure is not None or not waits):
             return current, starts
         return build, starts
+
+    def _is_paused(self, failure: _Failure | None) -> bool:
+        return failure is not None and self._cache.clock() < failure.retry_at
 
     def _promote(
         self, instance: Instance[T], combination: Combination, news: list[Event]
@@ -357,13 +360,9 @@ class Registry(Generic[T]):
     def _end(self, build: Build[T], outcome: Instance[T] | BuildError) -> Instance[T] | None:
         """What a reader gets after a build: leased; None if it is to look again."""
         with self._lock:
-            given = build.combination.is_given
-            instance = outcome if isinstance(outcome, Instance) else build.line.current
-            if (
-                instance is not None
-                and not instance.closed
-                and not (given and instance is not outcome)
-            ):
+            current = None if build.combination.is_given else build.line.current
+            instance = outcome if isinstance(outcome, Instance) else current
+            if instance is not None and not instance.closed:
                 instance.users += 1
                 return instance
         if isinstance(outcome, BuildError):
@@ -376,7 +375,9 @@ class Registry(Generic[T]):
         with self._lock:
             if not build.has_begun:  # a signal came before it was: the next reader starts another
                 build.line.builds.pop(build.combination.versions, None)
-            if not build.is_overdue and not build.outcome.done():
+            # Of all who waited for it, the first one counts it.
+            failure = build.line.failure_of(build.combination)
+            if not build.outcome.done() and not self._is_paused(failure):
                 build.is_overdue = True
                 news = self._refuse(build, error, "overdue")
         self._follow(news, None)

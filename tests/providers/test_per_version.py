@@ -485,7 +485,7 @@ async def test_nor_does_a_coroutine(service, source, factory):
 
 
 def test_an_overdue_first_one_is_an_error_and_is_waited_for_again_after_the_pause(
-    service, factory, clock
+    service, factory, clock, events
 ):
     service.load()
     service._cache.budget = 0.01
@@ -494,6 +494,10 @@ def test_an_overdue_first_one_is_an_error_and_is_waited_for_again_after_the_paus
         with pytest.raises(BuildError, match="overdue"):
             read(service)
     clock.advance(1)
+    with pytest.raises(BuildError, match="overdue"):
+        read(service)
+    assert [event.pause for event in events.of(BuildFailed)] == [1.0, 2.0]
+    clock.advance(2)
     service._cache.budget = 30
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read, service)
