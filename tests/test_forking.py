@@ -2,12 +2,22 @@
 
 import logging
 import os
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pgp_config import DynamicSecret, SecretContainer, StaticSecret
+from pgp_config import (
+    DeclarationError,
+    DynamicSecret,
+    SecretContainer,
+    StartupError,
+    StaticSecret,
+    cache,
+    forking,
+)
+from pgp_config.events import Loaded
 from pgp_config.forking import ForkGate
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -120,3 +130,69 @@ def test_a_child_starts_afresh():
     assert counter.renewed == 1
     with gate.call():
         pass
+
+
+def test_a_container_is_not_pickled_and_says_what_to_do(forked):
+    with pytest.raises(TypeError, match="Make a container in each process"):
+        pickle.dumps(forked)
+
+
+# -- gevent --------------------------------------------------------------------------------------
+
+
+def test_a_process_that_gevent_patched_after_the_import_is_refused(forked, monkeypatch):
+    """Its greenlets would wait for locks that stop the one which holds them."""
+    monkeypatch.setattr(forking, "_lock_type", object())
+    with pytest.raises(DeclarationError, match="Patch first"):
+        forked.key()
+    with pytest.raises(StartupError, match="gevent patched this process after"):
+        forked.load()
+
+
+def executor_threads():
+    return [t.name for t in threading.enumerate() if t.name.startswith("pgp-config-Forked")]
+
+
+@pytest.fixture
+def green(monkeypatch):
+    """As if threads were greenlets, which a child has too."""
+    monkeypatch.setattr(cache, "threads_are_greenlets", lambda: True)
+
+
+def test_under_gevent_no_thread_of_the_engine_is_left_for_the_child(green, forked):
+    assert in_child(executor_threads) == "[]"
+    forked.load()
+    assert executor_threads() != []
+    forking.gate.before_fork()
+    assert executor_threads() == []
+    forking.gate.after_in_parent()
+    assert forked.key() == "k1"
+
+
+def test_under_gevent_a_fork_does_not_wait_for_readers_that_wait_for_it(green, forked, clock):
+    forked.load()
+    clock.advance(6)
+    gate = forking.gate
+    gate.before_fork()
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(forked.key)
+        while not executor_threads():
+            assert not read.done()
+        gate.before_fork()
+        gate.after_in_parent()
+        assert not read.done()
+        gate.after_in_parent()
+        assert read.result(10) == "k1"
+
+
+def test_under_gevent_an_observer_may_fork(green, source, make):
+    source.add("FORK_KEY", "k1")
+    source.add("FORK_FIXED", "f1")
+    answers = []
+
+    def observer(event):
+        if isinstance(event, Loaded):
+            answers.append(in_child(lambda: "forked"))
+
+    make(Forked, observers=[observer]).load()
+    assert answers == ["forked", "forked"]

@@ -53,6 +53,24 @@ print({reader.value.version for reader in readers})
 source.close()
 """
 
+FORKS = """
+from gevent import monkey; monkey.patch_all()
+import os, sys
+from pgp_config import EVERY_REQUEST, DynamicSecret, Memory, SecretContainer
+
+class Service(SecretContainer):
+    key = DynamicSecret("GEVENT_KEY", str)
+
+source = Memory({"GEVENT_KEY": "value"})
+secrets = Service(source=source, freshness=EVERY_REQUEST)
+secrets.load()
+child = os.fork()
+value = secrets.key()
+secrets.close()
+if child == 0:
+    sys.exit(value != "value")
+print("parent:", value, "child:", os.waitpid(child, 0)[1])
+"""
 
 BUILDING = """
 from gevent import monkey; monkey.patch_all()
@@ -85,42 +103,57 @@ print({reader.value for reader in readers}, request(), closed.wait(10), built)
 secrets.close()
 """
 
+PATCHED_LATE = """
+from pgp_config import DynamicSecret, Memory, SecretContainer
+from gevent import monkey; monkey.patch_all()
 
-# promises 16 and 17
-def test_greenlets_share_a_build_and_do_not_block_one_another():
+class Service(SecretContainer):
+    key = DynamicSecret("GEVENT_KEY", str)
+
+try:
+    Service(source=Memory({"GEVENT_KEY": "value"})).key()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def run(program, *options, argument=""):
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BUILDING],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (run.stdout, run.stderr) == ("{'v1'} v2 True ['v1', 'v2']\n", "")
-
-
-# promise 16
-def test_greenlets_fetch_over_rest(secret_manager):
-    secret_manager.add("KEY", "canary")
-    url = f"gsm://local?endpoint={secret_manager.rest_endpoint}&transport=rest"
-    warnings = ("-W", "error", "-W", "ignore::FutureWarning")
-    run = subprocess.run(
-        [sys.executable, *warnings, "-c", FETCHING, url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (run.stdout, run.stderr) == ("{1}\n", "")
-
-
-# promise 16
-def test_greenlets_share_a_fetch_and_do_not_block_one_another():
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM],
+        [sys.executable, *options, "-c", program, argument],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert run.stderr == ""
-    assert run.stdout == "calls: 1\n"
+    return run.stdout
+
+
+# promise 16
+def test_greenlets_share_a_fetch_and_do_not_block_one_another():
+    assert run(PROGRAM, "-W", "error") == "calls: 1\n"
+
+
+# promise 16
+def test_greenlets_fetch_over_rest(secret_manager):
+    secret_manager.add("KEY", "canary")
+    url = f"gsm://local?endpoint={secret_manager.rest_endpoint}&transport=rest"
+    assert run(FETCHING, "-W", "error", "-W", "ignore::FutureWarning", argument=url) == "{1}\n"
+
+
+# promise 16
+def test_a_child_is_rid_of_the_parents_greenlets_and_both_go_on():
+    told = run(FORKS, "-W", "error", "-W", "ignore:This process")
+    assert told == "parent: value child: 0\n"
+
+
+# promises 16 and 17
+def test_greenlets_share_a_build_and_do_not_block_one_another():
+    assert run(BUILDING, "-W", "error") == "{'v1'} v2 True ['v1', 'v2']\n"
+
+
+# promise 16
+def test_a_patch_after_the_import_is_refused_with_the_cure():
+    told = run(PATCHED_LATE, "-W", "ignore")
+    assert told.startswith("DeclarationError")
+    assert "Patch first." in told

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -228,6 +229,37 @@ async def test_an_async_close_that_ends_the_container_does_not_wait_for_itself(r
     await engines.lease_async(pair(2, 2, (20, 20)))
     engines.give_back(old)
     await asyncio.wait_for(ended.wait(), 10)
+
+
+# promise 16
+def test_under_gevent_a_fork_waits_for_builds(registry, monkeypatch):
+    entered, release = threading.Event(), threading.Event()
+
+    def factory(first, second):
+        entered.set()
+        assert release.wait(10)
+
+    engines = registry(factory)
+    step = engines._begin(pair(1, 1, (10, 10)), None, waits=True)
+    assert entered.wait(10)
+    engines.prepare_fork()
+    assert not step.outcome.done()
+    monkeypatch.setattr("pgp_config.leases.threads_are_greenlets", lambda: True)
+    with ThreadPoolExecutor(1) as pool:
+        forking = pool.submit(engines.prepare_fork)
+        release.set()
+        forking.result(10)
+    assert step.outcome.done()
+
+
+# promise 16
+def test_a_build_that_a_child_inherited_is_left_alone(registry, monkeypatch):
+    engines = registry(pair_of)
+    monkeypatch.setattr(engines, "_start", lambda build: None)
+    step = engines._begin(pair(1, 1, (10, 10)), None, waits=True)
+    step.process = 0
+    engines._make(step)
+    assert not step.outcome.done()
 
 
 # promise 16

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import threading
 from dataclasses import astuple
 
@@ -97,7 +98,7 @@ def test_a_rotated_key_is_accepted_by_changenow_before_it_is_in_the_source(at):
 
 
 def test_the_matrix_has_every_row_that_needs_no_clock_of_its_own():
-    assert len(ROWS) == len(MATRIX) == 13 + len(faults.FAILURES)
+    assert len(ROWS) == 13 + len(faults.FAILURES)
     assert {row.target for row in MATRIX} <= set(DYNAMIC)
 
 
@@ -115,18 +116,27 @@ def test_a_source_that_is_down_comes_back(at, source):
     with pytest.raises(SecretUnavailable):
         source.fetch(URL)
     fault.close()
-    assert at.manager._server is not None
+    assert listens(at.manager)
+
+
+def listens(manager):
+    host, _, port = manager.endpoint.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=30).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_a_source_that_comes_and_goes_is_there_in_the_end(at):
     fault, _ = begun("source down and up", at)
     seen = []
     for _ in range(4):
-        seen.append(at.manager._server is not None)
+        seen.append(listens(at.manager))
         next(fault)
     assert seen == [False, True, True, False]
     fault.close()
-    assert at.manager._server is not None
+    assert listens(at.manager)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +329,7 @@ def facts(**changes):
         },
         "violations": [],
         "samples": samples([100] * 8, [20] * 8),
-        "workers": 1,
+        "restarts": 0,
         "source_calls": 7,
         "static_calls": 0,
     }
@@ -341,7 +351,7 @@ def broken(promise):
         ({"outcomes": [Outcome(0, 0.0, 0.01, 503)]}, "no request failed"),
         ({"violations": [broken(4)]}, "no read was stale past its bound"),
         ({"violations": [broken(1)]}, "no read broke another promise"),
-        ({"workers": 2}, "every worker lived to the end"),
+        ({"restarts": 1}, "every worker lived to the end"),
         ({"samples": samples(range(100, 180, 10), [20] * 8)}, "memory and threads stayed flat"),
         ({"source_calls": 22}, "fewer calls than reads"),
         ({"static_calls": 1}, "no static secret was fetched during requests"),
@@ -363,7 +373,7 @@ def test_the_tables_say_what_happened():
     ]
     text = out.getvalue()
     for said in (
-        "1, of which 1 failed",
+        "1, of which 1 failed (status 503; 0 is no answer)",
         "reads stale past their bound",
         "3 (a fetch for each read: 20)",
         "memory 100.0 MiB -> 100.0 MiB, threads 20 -> 20",

@@ -14,6 +14,7 @@ differs between threads and coroutines. Terms:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import threading
@@ -42,7 +43,7 @@ from pgp_config.events import (
     VersionRejected,
     notify,
 )
-from pgp_config.forking import gate
+from pgp_config.forking import gate, refuse_late_patch, threads_are_greenlets
 from pgp_config.redaction import redactor
 from pgp_config.secret import DamagedVersion, confidential_texts
 
@@ -438,6 +439,7 @@ class Cache:
         Raises:
             PgpConfigError: What the source reports.
         """
+        refuse_late_patch()
         connect = getattr(self._source, "connect", None)
         if connect is not None:
             with gate.call():
@@ -480,6 +482,7 @@ class Cache:
     def _start(self, entry: _Entry, flight: Flight, wave: _Wave) -> Flight:
         executor = self._executor
         if executor is None:
+            refuse_late_patch()
             executor = ThreadPoolExecutor(MAX_CALLS, f"pgp-config-{self.container}")
             self._executor = executor
         flight.tick, flight.asked_at, flight.wave = wave.tick, wave.asked_at, wave
@@ -764,6 +767,22 @@ class Cache:
             secret=None if entry is None else entry.spec.name,
             container=self.container,
         )
+
+    def prepare_fork(self) -> None:
+        """Under gevent end the executor's threads, which are greenlets: a child would have them too.
+
+        It strikes them off Python's list of threads, and each would end with a traceback. Those that
+        wait for the fork to be over cannot be ended.
+        """
+        if not threads_are_greenlets():
+            return
+        with self._lock:
+            executor, self._executor = self._executor, None
+            is_busy = any(entry.flight is not None for entry in self._entries.values())
+        # It cannot join the thread that forks, where that is one of its own (an observer's work).
+        with contextlib.suppress(RuntimeError):
+            if executor is not None:
+                executor.shutdown(wait=not is_busy)
 
     def renew_after_fork(self) -> None:
         """In a child: what is known stays; the parent's lock, threads and flights do not come along."""

@@ -1,6 +1,6 @@
 """Keeps calls to a source and `fork()` apart: no lock, thread or call in flight crosses a fork.
 
-gRPC hangs in a child that was forked while a call was in flight, in every release tried (1.78 to
+gRPC hangs in a child that was forked while a call was in flight, in every release tried (1.62 to
 1.85), so the parent waits for its calls and holds new ones back until it has forked.
 """
 
@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _logger = logging.getLogger("pgp_config")
 
+#: What the locks of this package are made with; gevent puts its own in the place.
+_lock_type = threading.Lock
+
 #: Seconds that a fork waits for calls in flight: more than the 2 s budget of a fetch.
 PATIENCE = 5.0
 
 
 class Forkable(Protocol):
-    """Something with state that a child must not inherit as it stands."""
+    """Something with state that a child must not inherit as it stands.
+
+    It may have a `prepare_fork()` too, which is called in the parent when no call is in flight.
+    """
 
     def renew_after_fork(self) -> None:
         """In the child: replace locks and threads, forget calls in flight."""
@@ -74,6 +83,10 @@ class ForkGate:
                     "the child may hang in its client library.",
                     self._calls,
                 )
+        for forkable in list(self._forkables):
+            prepare = getattr(forkable, "prepare_fork", None)
+            if prepare is not None:
+                prepare()
 
     def after_in_parent(self) -> None:
         """Let the calls go on."""
@@ -86,6 +99,29 @@ class ForkGate:
         self._reset()
         for forkable in list(self._forkables):
             forkable.renew_after_fork()
+
+
+def threads_are_greenlets() -> bool:
+    """Whether gevent patched this process."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def refuse_late_patch() -> None:
+    """Refuse to start threads where gevent patched the process after this package was imported.
+
+    They are greenlets then, and the locks from before are not: a greenlet that waits for such a lock
+    stops the one that holds it, and so the process.
+
+    Raises:
+        DeclarationError: If it did.
+    """
+    if threading.Lock is not _lock_type:
+        raise DeclarationError(
+            "gevent patched this process after pgp_config was imported, whose locks would stop it",
+            remedy="Patch first. For gunicorn's gevent worker with --preload, let gunicorn.conf.py begin "
+            "with: from gevent import monkey; monkey.patch_all()",
+        )
 
 
 gate = ForkGate()

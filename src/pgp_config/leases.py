@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 from pgp_config.cache import tick
 from pgp_config.errors import BuildError
 from pgp_config.events import BuildFailed, Built, CloseFailed, Rebuilt
-from pgp_config.forking import gate
+from pgp_config.forking import gate, threads_are_greenlets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -160,15 +161,17 @@ class Build(Generic[T]):
         is_overdue: Whether readers no longer wait for it.
         has_begun: Whether somebody makes it.
         outcome: The object, or why there is none.
+        process: The id of the process that it began in: under gevent a child has it too.
     """
 
-    __slots__ = ("combination", "has_begun", "is_overdue", "line", "outcome")
+    __slots__ = ("combination", "has_begun", "is_overdue", "line", "outcome", "process")
 
     def __init__(self, combination: Combination, line: _Line[T]) -> None:
         self.combination = combination
         self.line = line
         self.is_overdue = False
         self.has_begun = False
+        self.process = os.getpid()
         self.outcome: Future[Instance[T] | BuildError] = Future()
         # A running future cannot be cancelled: one waiter's cancellation leaves the others alone.
         self.outcome.set_running_or_notify_cancel()
@@ -455,6 +458,9 @@ class Registry(Generic[T]):
         self, build: Build[T], instance: Instance[T] | None, reason: str | None
     ) -> Instance[T] | None:
         """Put a new object in service, or note why there is none; gives one that is to be closed."""
+        if build.process != os.getpid():
+            _inherited.append(instance)
+            return None
         news: list[Event] = []
         retired: Instance[T] | None = None
         unused = instance
@@ -654,6 +660,11 @@ class Registry(Generic[T]):
         if mine:
             await asyncio.wait(mine, timeout=CLOSE_PATIENCE)
         await asyncio.to_thread(self.settle)
+
+    def prepare_fork(self) -> None:
+        """Under gevent wait for builds and closes: their threads are greenlets, and a child has them too."""
+        if threads_are_greenlets():
+            self.settle()
 
     def renew_after_fork(self) -> None:
         """In a child: build anew, and neither use, close nor free what the parent goes on using."""

@@ -4,9 +4,11 @@ Over REST the same promises are driven by answers of HTTP: test_google_rest.py.
 """
 
 import base64
+import contextlib
 import functools
 import gc
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -620,6 +622,16 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     assert f"pip install 'pgp-config[{extra}]'" in caught.value.remedy
 
 
+def test_a_warning_that_is_an_error_is_named_as_such(monkeypatch):
+    def warn(**_):
+        raise FutureWarning("this Python ends")
+
+    monkeypatch.setattr(over_grpc, "connect", warn)
+    with pytest.raises(DeclarationError, match=r"give a FutureWarning.*Let it pass") as caught:
+        GoogleSecretManager("p", endpoint="127.0.0.1:1").fetch("KEY")
+    assert caught.value.__cause__ is None
+
+
 def test_a_library_that_is_broken_without_a_name_is_told_too():
     def factory():
         raise ImportError("libstdc++.so.6: cannot open shared object file")
@@ -646,6 +658,45 @@ def test_grpc_waits_in_gevents_way_where_sockets_are_patched(monkeypatch, patche
     monkeypatch.setitem(sys.modules, "grpc.experimental.gevent", adapter)
     client_of(endpoint="127.0.0.1:1").close()
     assert len(called) == calls
+
+
+# promise 16
+def test_under_gevent_a_fork_finds_no_connection_and_no_thread_of_grpc(monkeypatch):
+    joined = []
+    pool = types.SimpleNamespace(join=lambda: joined.append(1))
+    gevent = types.SimpleNamespace(
+        Timeout=lambda *_: contextlib.nullcontext(),
+        get_hub=lambda: types.SimpleNamespace(threadpool=pool),
+    )
+    monkey = types.SimpleNamespace(is_module_patched=lambda name: name == "threading")
+    monkeypatch.setitem(sys.modules, "gevent", gevent)
+    source = GoogleSecretManager("p", endpoint="127.0.0.1:1")
+    source.connect()
+    source.prepare_fork()
+    assert source._connection is not None
+    monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+    source.prepare_fork()
+    source.prepare_fork()
+    assert source._connection is None
+    assert joined == [1]
+
+
+# promise 16
+@pytest.mark.parametrize(("support", "refused"), [("0", True), ("False", True), ("1", False), (None, False)])  # fmt: skip
+def test_a_child_is_refused_where_grpc_was_used_before_and_told_that_nobody_forks(
+    monkeypatch, support, refused
+):
+    monkeypatch.setitem(over_grpc._first_user, "pid", os.getppid())
+    monkeypatch.delenv("GRPC_ENABLE_FORK_SUPPORT", raising=False)
+    if support is not None:
+        monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", support)
+    source = GoogleSecretManager("p", endpoint="127.0.0.1:1")
+    if refused:
+        with pytest.raises(DeclarationError, match="Unset the variable, load secrets after"):
+            source.connect()
+    else:
+        source.connect()
+    source.close()
 
 
 def test_googles_libraries_are_not_imported_before_the_first_fetch():

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dependency_injector import containers, providers
 
@@ -234,6 +234,12 @@ class _Container(_Operations, containers.DynamicContainer):
         # The providers of a copy read through the same cache; whoever closes one closes both.
         copied._cache, copied._registries = self._cache, self._registries
         return copied
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} is not pickled: it holds secret values and a connection. Make a container in each "
+            "process: at the top of the module that multiprocessing imports, or in the child's function."
+        )
 
     def __repr__(self) -> str:
         names = ", ".join(secret.name for secret in secrets_of(self.providers.values()))

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import itertools
 import random
+import re
 import sys
 import tempfile
 import time
@@ -18,7 +19,15 @@ from rich.console import Console
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.testing.history import History
 from pgp_services.demo.load import Load
-from pgp_services.demo.stage import DemoFailed, Gunicorn, first_values, pilot_environ, static_names
+from pgp_services.demo.stage import (
+    PATIENCE,
+    WORKERS,
+    DemoFailed,
+    Gunicorn,
+    first_values,
+    pilot_environ,
+    static_names,
+)
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
 from pgp_services.soak import recorded_app
 from pgp_services.soak.faults import MATRIX, Row, Surroundings
@@ -41,6 +50,10 @@ RATE, SENDERS = 60.0, 8
 #: Seconds of one row of the matrix, and between two of its steps; the secrets that it has not to itself
 #: are rotated at each step, one after the other.
 ROW, STEP = 2.0, 0.25
+
+#: Lines of a pilot's log that are shown at most where a promise was broken, and which: faults of the
+#: source are what a soak is for.
+COMPLAINTS, _COMPLAINT = 30, r"(ERROR|CRITICAL) (?!pgp_config:)|Traceback"
 
 
 class Soak:
@@ -83,7 +96,11 @@ class Soak:
                     spans = list(self._spans(time.monotonic() + 60 * minutes))
                 finally:
                     outcomes = load.stop()
-            calls = self._manager.calls.by_secret("AccessSecretVersion")
+            ended = len(set(self._workers) - set(self._workers_now()))
+            calls, static_calls = (
+                self._manager.calls.count("AccessSecretVersion"),
+                self._static_calls(),
+            )
         records = {name: records_of(self._folder, name) for name in PILOTS}
         return Facts(
             spans=spans,
@@ -91,9 +108,9 @@ class Soak:
             records=records,
             violations=self._violations(records),
             samples=watch.samples,
-            workers=len(self._workers),
-            source_calls=sum(calls.values()),
-            static_calls=sum(calls.get(name, 0) for name in static_names()),
+            restarts=ended,
+            source_calls=calls,
+            static_calls=static_calls,
         )
 
     def _set_up(self) -> None:
@@ -107,7 +124,30 @@ class Soak:
         self._pilots = {name: self._pilot(name, max_age) for name, max_age in PILOTS.items()}
         for pilot in self._pilots.values():
             pilot.wait_until_ready()
-        self._workers = [w for pilot in self._pilots.values() for w in workers_of(pilot.pid)]
+        self._await_loads(len(self._pilots) * WORKERS * len(static_names()))
+        self._workers = self._workers_now()
+
+    def _await_loads(self, expected: int) -> None:
+        """The first worker of a pilot answers before the last one has loaded."""
+        deadline = time.monotonic() + PATIENCE
+        while self._static_calls() < expected:
+            if time.monotonic() > deadline:
+                raise DemoFailed("Some workers did not load their secrets.")
+            time.sleep(STEP)
+
+    def _static_calls(self) -> int:
+        calls = self._manager.calls.by_secret("AccessSecretVersion")
+        return sum(calls.get(name, 0) for name in static_names())
+
+    def _workers_now(self) -> list[int]:
+        return [worker for pilot in self._pilots.values() for worker in workers_of(pilot.pid)]
+
+    def complaints(self) -> Iterator[str]:
+        """What the pilots' logs say of something worse than a warning."""
+        for name, pilot in self._pilots.items():
+            lines = pilot.log.read_text().splitlines()
+            bad = [line for line in lines if re.search(_COMPLAINT, line)]
+            yield from (f"{name}: {line}" for line in bad[:COMPLAINTS])
 
     def _pilot(self, name: str, max_age: float) -> Gunicorn:
         environ = {
@@ -172,11 +212,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             soak = Soak(console, Path(folder), options.rate, options.seed)
             facts = soak.run(options.minutes)
+            complaints = list(soak.complaints())
     except DemoFailed as failure:
         console.print(str(failure), style="red", markup=False)
         return 1
     show(facts, console)
     broken = facts.broken_promises()
+    for complaint in complaints if broken else ():
+        console.print(complaint, style="dim", markup=False)
     for promise in broken:
         console.print(f"NOT KEPT: {promise}", style="bold red")
     if not broken:

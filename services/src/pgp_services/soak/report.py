@@ -84,7 +84,7 @@ class Facts:
         records: What each pilot's workers wrote down, by the pilot's name.
         violations: Broken promises.
         samples: Of the workers' memory and threads.
-        workers: How many of them there were.
+        restarts: How many workers ended before the end, and were replaced.
         source_calls: Calls that came to Secret Manager while requests were served, retries included.
         static_calls: Those of them for static secrets.
     """
@@ -94,7 +94,7 @@ class Facts:
     records: Mapping[str, Records]
     violations: Sequence[Violation]
     samples: Sequence[Sample]
-    workers: int
+    restarts: int
     source_calls: int
     static_calls: int
 
@@ -115,14 +115,13 @@ class Facts:
 
     def broken_promises(self) -> list[str]:
         """What was not as promised; empty if all is well."""
-        seen = trends(self.samples)
         checks = {
             "requests were answered, and reads recorded": bool(self.outcomes and self.reads),
             "no request failed": self.failed == 0,
             "no read was stale past its bound": self.past_bound == 0,
             "no read broke another promise": len(self.violations) == self.past_bound,
-            "every worker lived to the end": len(seen) == self.workers,
-            "memory and threads stayed flat": all(trend.is_flat for trend in seen),
+            "every worker lived to the end": self.restarts == 0,
+            "memory and threads stayed flat": all(trend.is_flat for trend in trends(self.samples)),
             "fewer calls than reads": self.source_calls < len(self.reads),
             "no static secret was fetched during requests": self.static_calls == 0,
         }
@@ -217,8 +216,16 @@ def _lines(facts: Facts) -> dict[str, _Line]:
     return lines
 
 
+def _statuses(facts: Facts) -> str:
+    failed = sorted({outcome.status for outcome in facts.outcomes} - {OK})
+    return f" (status {', '.join(map(str, failed))}; 0 is no answer)" if failed else ""
+
+
 def _totals(facts: Facts) -> Iterable[tuple[str, str]]:
-    yield "requests", f"{len(facts.outcomes):,}, of which {facts.failed:,} failed"
+    yield (
+        "requests",
+        f"{len(facts.outcomes):,}, of which {facts.failed:,} failed{_statuses(facts)}",
+    )
     yield "reads stale past their bound", f"{facts.past_bound:,}"
     yield "other history violations", f"{len(facts.violations) - facts.past_bound:,}"
     for pilot, records in facts.records.items():
@@ -226,6 +233,7 @@ def _totals(facts: Facts) -> Iterable[tuple[str, str]]:
         yield f"fetches, {pilot}", f"{records.fetches:,} (a fetch for each read: {reads:,})"
     yield "calls to the source, retries included", f"{facts.source_calls:,}"
     yield "of these for static secrets", f"{facts.static_calls:,}"
+    yield "workers that ended", f"{facts.restarts:,}"
     for trend in trends(facts.samples):
         memory = " -> ".join(f"{size / MEBIBYTE:.1f} MiB" for size in trend.memory)
         threads = " -> ".join(f"{count:.0f}" for count in trend.threads)

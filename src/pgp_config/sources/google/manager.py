@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypedDict
 
 from pgp_config.errors import DeclarationError, PgpConfigError, SecretUnavailable, SourceTimeout
-from pgp_config.forking import gate
+from pgp_config.forking import gate, threads_are_greenlets
 from pgp_config.sources.google import arguments, faults
 from pgp_config.sources.google.arguments import ATTEMPT_TIMEOUT, TOTAL_TIMEOUT, Transport
 from pgp_config.sources.versions import check_version
@@ -124,7 +124,7 @@ class GoogleSecretManager:
             SourceTimeout: If there was no answer within `total_timeout`.
             SecretUnavailable: If Google cannot be reached, or refuses for any other reason.
             DeclarationError: If the version is neither a number nor `"latest"`, if Google's libraries
-                are not installed, or if grpcio is a release that hangs.
+                are not installed, or if grpcio hangs in this release or process.
         """
         check_version(version)
         path = self._path_of(name, version)
@@ -151,6 +151,16 @@ class GoogleSecretManager:
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.add_done_callback(_disconnect)
+
+    def prepare_fork(self) -> None:
+        """Under gevent end the connection, and with it a thread of gRPC that no child could do without."""
+        if not threads_are_greenlets() or self._connection is None:
+            return
+        self.close()
+        if self._transport == "grpc":
+            from pgp_config.sources.google import over_grpc  # noqa: PLC0415  see the package's docstring
+
+            over_grpc.await_gevents_threads()
 
     def renew_after_fork(self) -> None:
         """In a child: leave the parent's client alone, and make a new one on the next fetch."""
@@ -234,6 +244,12 @@ class GoogleSecretManager:
             )
             error.__cause__ = faults.bare(fault)
             return error
+        except Warning as warning:
+            return DeclarationError(
+                f"Google's libraries give a {type(warning).__name__} when they are imported, and warnings "
+                "are errors here",
+                remedy="Let it pass: with pytest, filterwarnings = ['ignore::FutureWarning:google'].",
+            )
         except Exception as fault:  # noqa: BLE001  whatever Google's libraries raise becomes ours
             return self._explained(fault, "latest")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,15 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.min_reconnect_backoff_ms", 5000),
 )
+
+#: Seconds for which a fork under gevent waits at most for the threads of its pool.
+SETTLING = 2.0
+
+#: The process that used gRPC first, under "pid"; a forked child inherits the parent's.
+_first_user: dict[str, int] = {}
+
+#: How gRPC is told that nobody forks.
+_NO_FORKS = frozenset({"0", "f", "false", "n", "no"})
 
 _LOGGERS = "google.cloud.secretmanager_v1.services.secret_manager_service.transports"
 
@@ -78,7 +89,8 @@ def connect(
 
 
 def _prepare_grpc() -> None:
-    """Refuse a release that hangs, and have gRPC wait in gevent's way."""
+    """Refuse what hangs, and have gRPC wait in gevent's way."""
+    _refuse_fork_without_support()
     if grpc.__version__ == "1.78.1":
         raise DeclarationError(
             "grpcio 1.78.1 is installed, which hangs in a forked process",
@@ -91,6 +103,27 @@ def _prepare_grpc() -> None:
         )
 
         init_gevent()  # a second call does nothing
+
+
+def await_gevents_threads() -> None:
+    """After gRPC's last channel: the thread that handed its work to greenlets lets go of its lock.
+
+    A child that inherited the lock would hang in its first channel, and one that inherited the wait
+    for work, when it exits.
+    """
+    gevent = importlib.import_module("gevent")
+    with gevent.Timeout(SETTLING, False):
+        gevent.get_hub().threadpool.join()
+
+
+def _refuse_fork_without_support() -> None:
+    is_home = _first_user.setdefault("pid", os.getpid()) == os.getpid()
+    if not is_home and os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in _NO_FORKS:
+        raise DeclarationError(
+            "GRPC_ENABLE_FORK_SUPPORT is off, and this process was forked after Secret Manager was used: "
+            "gRPC hangs here",
+            remedy='Unset the variable, load secrets after the fork only, or use transport="rest".',
+        )
 
 
 def _channel(create: Callable[..., Any], host: str, **options: Any) -> Any:  # noqa: ANN401  grpc is untyped
