@@ -213,6 +213,7 @@ def test_from_eighty_percent_a_read_refreshes_in_the_background(one, source, clo
     assert one.key() == "v1"
     assert hold.entered.wait(10)
     assert one.key() == "v1"
+    assert events.of(ServedStale) == events.of(FetchFailed) == []
     land(hold, one)
     assert one.key() == "v2"
     assert source.count("CACHE_KEY") == 2
@@ -650,9 +651,9 @@ def test_closing_tells_those_who_wait(source, make):
 
 
 def test_a_scope_that_outlives_the_container_starts_nothing(one, source, clock):
-    clock.advance(4.5)
-    with request_scope():
-        one._cache.generation  # noqa: B018
+    with request_scope() as scope:
+        scope._scope._pin(one._cache)
+        clock.advance(4.5)
         one.close()
         with pytest.raises(SecretUnavailable, match="was closed"):
             one.key()
@@ -916,20 +917,27 @@ def test_no_strict_reader_waits_behind_a_flight_that_was_given_up(source, make, 
 
 
 # promise 9
-def test_giving_up_on_the_flight_that_is_queued_is_a_failure_too(source, make, events):
+def test_who_gives_up_in_the_queue_gives_up_the_flight_ahead_for_everybody(source, make, events):
     source.add("CACHE_KEY", "v1")
-    secrets = make(Strict)
+    source.add("CACHE_OTHER", "v1")
+    secrets = make(Two, freshness=EVERY_REQUEST)
     secrets.load()
+    secrets.other(), secrets.key()
     hold = source.hold("CACHE_KEY")
-    cache, spec = secrets._cache, secrets.key._spec
-    first = cache.admit(spec, Need(after=tick()))
-    second = cache.admit(spec, Need(after=tick()))
-    assert second is cache._entries[spec].queued
-    assert cache.wait(spec, second, 0).value == "v1"
+    secrets.other()  # takes the key along, which hangs: nobody waits for that flight
+    assert hold.entered.wait(10)
+    cache = secrets._cache
+    cache.budget = 0
+    assert secrets.key() == "v1"
     assert len(events.of(FetchFailed)) == 1
-    assert cache.admit(spec, Need(after=tick())) is cache._entries[spec].queued
+    cache.budget = 3600
+    for _ in range(3):
+        assert in_own_context(secrets.key) == "v1"
+    assert cache._entries[secrets.key._spec].flight.wave is None
+    assert len(events.of(FetchFailed)) == 1
     hold.release()
-    assert cache.wait(spec, first).value == cache.wait(spec, second).value == "v1"
+    wait_for(secrets.key)
+    wait_for(secrets.key)
 
 
 # promises 5 and 9
@@ -1033,24 +1041,161 @@ def test_a_fetch_from_before_the_process_slept_serves_nobody_after_it(one, sourc
     assert source.count("CACHE_KEY") == 3
 
 
+# promise 4: as above, and the fetch runs into its deadline when the process is thawed
+@pytest.mark.parametrize("asleep", [600, 7200])
+def test_a_fetch_that_fails_because_the_process_slept_keeps_nobody_from_the_newest(
+    one, source, clock, events, asleep
+):
+    hold = source.hold("CACHE_KEY")
+    source.fail("CACHE_KEY", SourceTimeout("no answer in time"))
+    clock.advance(4.1)
+    assert one.key() == "v1"
+    assert hold.entered.wait(10)
+    source.add("CACHE_KEY", "v2")
+    clock.advance(asleep)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(in_own_context, one.key)
+        while one._cache._entries[one.key._spec].queued is None:
+            pass
+        flight = one._cache._entries[one.key._spec].flight
+        second = source.hold("CACHE_KEY")
+        hold.release()
+        flight.outcome.result(10)
+        assert second.entered.wait(10)
+        source.fail("CACHE_KEY", None)
+        second.release()
+        assert late.result(10) == "v2"
+    assert events.of(FetchFailed) == events.of(ServedStale) == []
+
+
+# promise 4
+def test_a_background_fetch_that_fails_because_the_process_slept_is_no_failure(
+    one, source, clock, events
+):
+    hold = source.hold("CACHE_KEY")
+    source.fail("CACHE_KEY", SourceTimeout("no answer in time"))
+    clock.advance(4.1)
+    assert one.key() == "v1"
+    assert hold.entered.wait(10)
+    clock.advance(600)
+    land(hold, one)
+    source.fail("CACHE_KEY", None)
+    source.add("CACHE_KEY", "v2")
+    assert one.key() == "v2"
+    assert events.of(FetchFailed) == []
+
+
+# promise 9
+def test_a_secret_that_failed_for_days_comes_back(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    one._cache._entries[one.key._spec].failures = 5000
+    assert one.key() == "v1"
+    source.fail("CACHE_KEY", None)
+    source.add("CACHE_KEY", "v2")
+    clock.advance(600)
+    assert one.key() == "v2"
+
+
+# promise 9
+@pytest.mark.parametrize(("chance", "pauses"), [(0.0, [1, 2, 60]), (1.0, [1.25, 2.5, 45])])
+def test_pauses_are_jittered_also_the_longest(source, make, clock, events, chance, pauses):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One, chance=lambda: chance)
+    secrets.load()
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(6)
+    for _ in range(10):
+        secrets.key()
+        wait_for(secrets.key)
+        clock.advance(61)
+    told = [event.pause for event in events.of(FetchFailed)]
+    assert [told[0], told[1], told[-1]] == pauses
+
+
+# promise 10
+def test_a_bad_version_lets_a_good_one_be_found_within_a_second(source, make, clock):
+    class Typed(SecretContainer):
+        limit = DynamicSecret("CACHE_LIMIT", int)
+
+    source.add("CACHE_LIMIT", "eleven")
+    secrets = make(Typed)
+    for _ in range(9):
+        with pytest.raises(RejectedVersion):
+            secrets.limit()
+        clock.advance(1)
+    source.add("CACHE_LIMIT", "11")
+    assert secrets.limit() == 11
+
+
+# promise 6
+@pytest.mark.parametrize(("chance", "due"), [(0.0, 4.0), (1.0, 4.5)])
+def test_the_refresh_in_the_background_is_jittered(source, make, clock, chance, due):
+    source.add("CACHE_KEY", "v1")
+    secrets = make(One, chance=lambda: chance)
+    secrets.load()
+    clock.advance(due - 0.1)
+    secrets.key()
+    wait_for(secrets.key)
+    assert source.count("CACHE_KEY") == 1
+    clock.advance(0.1)
+    secrets.key()
+    wait_for(secrets.key)
+    assert source.count("CACHE_KEY") == 2
+
+
+# promise 8
+def test_by_default_a_reader_waits_two_seconds_at_most(source):
+    assert Cache(source, container="Default").budget == 2
+
+
+# promise 9
+def test_past_max_stale_a_reader_waits_for_the_source_that_may_be_back(one, source, clock):
+    source.fail("CACHE_KEY", DOWN)
+    clock.advance(3590)
+    assert one.key() == "v1"
+    wait_for(one.key)
+    source.fail("CACHE_KEY", None)
+    clock.advance(2)
+    source.fail("CACHE_KEY", DOWN)
+    assert one.key() == "v1"
+    wait_for(one.key)
+    clock.advance(10)
+    source.fail("CACHE_KEY", None)
+    source.add("CACHE_KEY", "v2")
+    assert one.key() == "v2"
+
+
+# promise 10: Terraform replaces a secret
+def test_a_secret_that_was_deleted_and_created_again_is_seen_under_the_same_number(
+    one, source, clock, events
+):
+    source.put("CACHE_KEY", Payload(b"new", 1))
+    clock.advance(6)
+    assert one.key() == "new"
+    assert [(e.old_version, e.version) for e in events.of(Reloaded)] == [(1, 1)]
+    source.put("CACHE_KEY", Payload(b"\xff", 1))
+    for _ in range(2):
+        clock.advance(6)
+        assert one.key() == "new"
+    assert len(events.of(VersionRejected)) == 1
+
+
+# promise 10
+def test_a_bad_number_is_looked_at_again_when_its_secret_was_created_anew(one, source, clock):
+    source.put("CACHE_KEY", Payload(b"\xff", 2))
+    clock.advance(6)
+    assert one.key() == "v1"
+    source.put("CACHE_KEY", Payload(b"v2", 2))
+    clock.advance(6)
+    assert one.key() == "v2"
+    assert one._cache._entries[one.key._spec].quarantined == {}
+
+
 def wait_for(secret):
     flight = secret._cache._entries[secret._spec].flight
     if flight is not None:
         flight.outcome.result(10)
-
-
-def test_a_child_forgets_flights_and_threads(one, source, clock):
-    clock.advance(4.5)
-    hold = source.hold("CACHE_KEY")
-    one.key()
-    assert hold.entered.wait(10)
-    executor = one._cache._executor
-    one._cache.renew_after_fork()
-    hold.release()
-    executor.shutdown()
-    clock.advance(6)
-    source.add("CACHE_KEY", "v2")
-    assert one.key() == "v2"
 
 
 def test_texts_of_internal_objects_hold_no_value(one):

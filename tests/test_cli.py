@@ -80,13 +80,20 @@ def test_it_tells_its_address_first_and_ends_when_told(monkeypatch):
     assert masked == [{signal.SIGINT, signal.SIGTERM}] * 2
 
 
-def test_seeds_are_counted(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("seeds", "counted"),
+    [
+        ('{"ONE": ["canary-7f3a", "canary-7f3b"], "TWO": {"value": "x"}}', "2 secrets"),
+        ('{"ONE": "canary-7f3a"}', "1 secret"),
+    ],
+)
+def test_seeds_are_counted(monkeypatch, tmp_path, seeds, counted):
     monkeypatch.setattr(signal, "pthread_sigmask", lambda how, signals: None)
     monkeypatch.setattr(signal, "sigwait", lambda signals: None)
-    seeds = tmp_path / "secrets.json"
-    seeds.write_text('{"ONE": ["canary-7f3a", "canary-7f3b"], "TWO": {"value": "x"}}')
-    shown = CliRunner().invoke(app, ["emulator", "--seed", str(seeds)])
-    assert "2 secrets in projects/local." in shown.output
+    file = tmp_path / "secrets.json"
+    file.write_text(seeds)
+    shown = CliRunner().invoke(app, ["emulator", "--seed", str(file)])
+    assert f"{counted} in projects/local." in shown.output
     assert "canary" not in shown.output
 
 

@@ -213,6 +213,21 @@ async def test_of_a_thousand_waiters_any_half_can_be_cancelled(crowd, source, cl
     assert source.count("CROWD_KEY") == 2
 
 
+async def test_a_cancellation_that_comes_with_the_outcome_is_not_swallowed(crowd, source, clock):
+    clock.advance(6)
+    hold = source.hold("CROWD_KEY")
+    waiter = asyncio.create_task(crowd.key.async_())
+    await asyncio.to_thread(hold.entered.wait, 30)
+    flight = crowd._cache._entries[crowd.key._spec].flight
+    hold.release()
+    flight.outcome.result(
+        30
+    )  # the loop is told, and cannot act on it before the next line has run
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+
 def test_a_loop_that_ends_before_its_fetch_disturbs_nobody(crowd, source, clock, caplog):
     clock.advance(6)
     source.add("CROWD_KEY", "v2")

@@ -18,7 +18,7 @@ from pgp_config import (
     forking,
 )
 from pgp_config.events import Loaded
-from pgp_config.forking import ForkGate
+from pgp_config.forking import ForkGate, gate
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -90,6 +90,35 @@ def test_a_fork_waits_for_calls_in_flight_and_the_parent_goes_on(forked, source,
         hold.release()
         assert read.result(10) == "k1"
         assert fork.result(10) == "k1"
+
+
+# promise 16
+def test_a_child_does_not_wait_for_a_fetch_that_stayed_with_its_parent(
+    forked, source, clock, monkeypatch
+):
+    """The gate has run out of patience: the fetch is still in flight when the process forks."""
+    forked.load()
+    clock.advance(4.1)
+    hold = source.hold("FORK_KEY")
+    assert forked.key() == "k1"
+    assert hold.entered.wait(10)
+    source.add("FORK_KEY", "k2")
+    monkeypatch.setattr(gate, "_patience", 0)
+    clock.advance(6)
+    assert in_child(forked.key) == "k2"
+    hold.release()
+    assert forked.key() in ("k1", "k2")
+
+
+# promise 16
+def test_a_child_forgets_the_waves_that_stayed_with_its_parent(forked, source, clock):
+    forked.load()
+    source.add("FORK_KEY", "k2")
+    forked.key.refresh()
+    cache = forked._cache
+    cache._ahead.add(7)
+    assert in_child(lambda: cache._ahead) == "set()"
+    cache._ahead.clear()
 
 
 def test_calls_wait_until_the_fork_is_over():

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import google_crc32c
+
 from pgp_config.errors import (
     PgpConfigError,
     RejectedVersion,
@@ -75,6 +77,12 @@ REACH = 5
 #: Seconds for which a failing secret is not asked for: from, up to, and the jitter as a share.
 SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
 
+#: How often a pause is doubled at most: enough for the longest. A float has room for 1,023.
+DOUBLINGS = 6
+
+#: Budgets after which the failure of a fetch says nothing of now: the process was frozen meanwhile.
+OUTDATED = 2
+
 gate.register(redactor)
 
 #: Logical time: orders the start of fetches and scopes where the clock's resolution cannot.
@@ -108,6 +116,8 @@ class Known(Generic[T]):
         asked_at: Monotonic seconds at which the fetch began that last confirmed it as the newest.
         tick: Logical time of that beginning.
         soft_at: Monotonic seconds from which a read refreshes it in the background.
+        mark: Tells its bytes from those of another secret that was created under the same name; never
+            shown.
     """
 
     value: T = field(repr=False)
@@ -115,6 +125,7 @@ class Known(Generic[T]):
     asked_at: float
     tick: int
     soft_at: float
+    mark: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +198,7 @@ class _Entry:
     failures: int = 0
     retry_at: float = -inf
     error: PgpConfigError | None = None
-    quarantined: set[int] = field(default_factory=set)
+    quarantined: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +298,14 @@ class Cache:
         return self._entries[spec].known
 
     def touch(self, spec: Spec[Any], known: Known[Any], moment: float) -> None:
-        """A scope took a version from its generation: refresh it in the background when it is due."""
+        """A scope took a version from its generation: refresh it in the background when it is due.
+
+        Raises:
+            SecretUnavailable: If the container was closed.
+        """
         entry = self._entries[spec]
+        if self.closed:
+            raise self._closed_error(entry)
         entry.used = True
         if moment >= known.soft_at:
             with self._lock:
@@ -326,9 +343,8 @@ class Cache:
     def _refresh_if_due(self, entry: _Entry, known: Known[Any], moment: float) -> None:
         if moment < known.soft_at or entry.known is not known:
             return
-        if self.closed or self._is_paused(entry):
-            return
-        self._take_off(entry)
+        if not self._is_paused(entry):
+            self._take_off(entry)
 
     def _goes_on_without(self, entry: _Entry) -> bool:
         """Nobody waits for a source that fails, unless there is nothing else or each scope asks.
@@ -356,10 +372,11 @@ class Cache:
             PgpConfigError: If there is neither.
         """
         outcome: Known[T] | PgpConfigError
+        patience = self.budget if patience is None else patience
         try:
-            outcome = flight.outcome.result(self.budget if patience is None else patience)
+            outcome = flight.outcome.result(patience)
         except TimeoutError:
-            outcome = self._give_up(spec, flight)
+            outcome = self._give_up(spec, flight, patience)
         return self._settled(spec, outcome)
 
     async def wait_async(
@@ -367,22 +384,25 @@ class Cache:
     ) -> Known[T]:
         """As `wait`, for a coroutine."""
         outcome: Known[T] | PgpConfigError
+        patience = self.budget if patience is None else patience
         landing = asyncio.wrap_future(flight.outcome)
         try:
-            outcome = await asyncio.wait_for(
-                landing, self.budget if patience is None else patience
-            )
-        except TimeoutError:
-            outcome = self._give_up(spec, flight)
+            # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the outcome.
+            await asyncio.wait({landing}, timeout=patience)
+            outcome = landing.result() if landing.done() else self._give_up(spec, flight, patience)
+        finally:
+            landing.cancel()  # else a loop that has ended would be told
         return self._settled(spec, outcome)
 
-    def _give_up(self, spec: Spec[Any], flight: Flight) -> PgpConfigError:
+    def _give_up(self, spec: Spec[Any], flight: Flight, patience: float) -> PgpConfigError:
         """Count a flight that is overdue as a failure: neither the next readers nor its wave wait for it."""
-        error, events, entry = self._overdue(), [], self._entries[spec]
+        error, events, entry = self._overdue(patience), [], self._entries[spec]
         with self._lock:
-            if flight in (entry.flight, entry.queued) and not self._is_paused(entry):
+            # Who was kept waiting in the queue was kept by the flight ahead.
+            ahead = entry.flight if flight in (entry.flight, entry.queued) else None
+            if ahead is not None and ahead.wave is not None:
                 events.append(self._refuse(entry, error))
-                self._leave_wave(entry, flight, landed=False)
+                self._leave_wave(entry, ahead, landed=False)
         for event in events:
             self.tell(event)
         return error
@@ -392,9 +412,10 @@ class Cache:
             return outcome
         return self._last_good(self._entries[spec], outcome)
 
-    def _overdue(self) -> SourceTimeout:
+    def _overdue(self, patience: float | None = None) -> SourceTimeout:
+        seconds = self.budget if patience is None else patience
         return SourceTimeout(
-            f"the source did not answer within {self.budget:g} s",
+            f"the source did not answer within {seconds:g} s",
             remedy="Look at the source's state and at the network on the way to it.",
         )
 
@@ -531,7 +552,7 @@ class Cache:
             return found
         if known is None:
             return self._first(entry, payload, flight)
-        if payload.version == known.version or payload.version in entry.quarantined:
+        if _is_same(payload, known) or entry.quarantined.get(payload.version) == _mark_of(payload):
             return self._confirmed(entry, known, flight)
         candidates = self._candidates(entry, known.version, payload)
         found = self._first_good(entry, known, flight, candidates)
@@ -541,12 +562,14 @@ class Cache:
         try:
             return self._promoted(entry, payload, flight)
         except RejectedVersion as error:
-            self._reject(entry, payload.version, error)
+            self._reject(entry, payload, error)
             raise
 
     def _candidates(self, entry: _Entry, known: int, payload: Payload) -> Iterator[Payload]:
         """What may take the place of the known version when `latest` answers with another one."""
-        if payload.version > known:
+        if payload.version == known:
+            yield payload  # the secret was deleted, and created again
+        elif payload.version > known:
             yield payload
             # It was rejected: there may be good ones that were missed.
             yield from self._by_number(entry, range(payload.version - 1, known, -1)[:REACH])
@@ -586,19 +609,19 @@ class Cache:
         """The first candidate that can be served; the others are rejected."""
         rejected = []
         for payload in candidates:
-            if payload.version == known.version:
+            if _is_same(payload, known):
                 found = self._confirmed(entry, known, flight)
                 break
             try:
                 found = self._promoted(entry, payload, flight)
                 break
             except RejectedVersion as error:
-                rejected.append((payload.version, error))
+                rejected.append((payload, error))
         else:
             found = None
         # Last: where the search failed, it is repeated as a whole.
-        for version, fault in rejected:
-            self._reject(entry, version, fault)
+        for payload, fault in rejected:
+            self._reject(entry, payload, fault)
         return found
 
     def _call(self, spec: Spec[Any], version: int | str) -> Payload:
@@ -613,7 +636,8 @@ class Cache:
         spec = entry.spec
         value = spec.decoder.decode(payload, refuse_private_keys=spec.dynamic)
         redactor.learn(spec.name, tuple(confidential_texts(value)))
-        return self._confirmed(entry, Known(value, payload.version, 0, 0, 0), flight)
+        promoted = Known(value, payload.version, 0, 0, 0, _mark_of(payload))
+        return self._confirmed(entry, promoted, flight)
 
     def _confirmed(self, entry: _Entry, known: Known[Any], flight: Flight) -> Known[Any]:
         max_age = entry.freshness.age_limit
@@ -622,12 +646,13 @@ class Cache:
         soft_at = flight.asked_at + share * max_age if max_age > 0 else inf
         return replace(known, asked_at=flight.asked_at, tick=flight.tick, soft_at=soft_at)
 
-    def _reject(self, entry: _Entry, version: int, error: RejectedVersion) -> None:
+    def _reject(self, entry: _Entry, payload: Payload, error: RejectedVersion) -> None:
         """Never look at this version again, unless it was damaged on its way."""
-        if version in entry.quarantined:
+        version, mark = payload.version, _mark_of(payload)
+        if entry.quarantined.get(version) == mark:
             return
         if not isinstance(error, DamagedVersion):
-            entry.quarantined.add(version)
+            entry.quarantined[version] = mark
         told = error.located(secret=entry.spec.name, container=self.container)
         self.tell(VersionRejected(self.container, entry.spec.name, version, told))
 
@@ -639,13 +664,16 @@ class Cache:
             if self.closed:  # by a signal handler that interrupted its start
                 outcome = self._closed_error(entry)
             ended: list[tuple[Flight, Known[Any] | PgpConfigError]] = [(flight, outcome)]
+            goes_on = isinstance(outcome, Known) or self._is_outdated(flight)
             if isinstance(outcome, Known):
                 events.extend(self._accept(entry, outcome))
-            elif flight.wave is not None:  # else it was counted when it was given up
+            elif (
+                flight.wave is not None and not goes_on
+            ):  # else it was counted when it was given up
                 events.append(self._refuse(entry, outcome))
             self._leave_wave(entry, flight, landed=isinstance(outcome, Known))
             entry.flight, queued, entry.queued = None, entry.queued, None
-            if queued is not None and isinstance(outcome, Known):
+            if queued is not None and goes_on:
                 self._start(entry, queued, _Wave(self.clock()))
             elif queued is not None:  # a source that fails is not asked again at once
                 ended.append((queued, outcome))
@@ -656,27 +684,41 @@ class Cache:
             for landed, brought in ended:
                 landed.outcome.set_result(brought)
 
+    def _is_outdated(self, flight: Flight) -> bool:
+        """Whether a flight began so long ago that its failure says nothing of now.
+
+        A source ends a fetch in about a budget; where it took far longer, the process was frozen.
+        """
+        return self.clock() - flight.asked_at > OUTDATED * self.budget
+
     def _accept(self, entry: _Entry, known: Known[Any]) -> Iterable[Event]:
         before, entry.known = entry.known, known
         entry.failures, entry.retry_at, entry.error = 0, -inf, None
         if before is None:
             yield Loaded(self.container, entry.spec.name, known.version)
-        elif before.version != known.version:
+        elif (before.version, before.mark) != (known.version, known.mark):
+            # What is below the served version is not looked at again.
+            entry.quarantined = {n: m for n, m in entry.quarantined.items() if n > known.version}
             yield Reloaded(self.container, entry.spec.name, before.version, known.version)
 
     def _refuse(self, entry: _Entry, error: PgpConfigError) -> Event:
-        pause = self.pause(entry.failures)
+        pause = self._pause_after(entry, error)
         entry.failures += 1
         entry.error = error
         entry.retry_at = self.clock() + pause
         located = error.located(secret=entry.spec.name, container=self.container)
         return FetchFailed(self.container, entry.spec.name, located, pause)
 
+    def _pause_after(self, entry: _Entry, error: PgpConfigError) -> float:
+        # A source that answers with a bad version may have a good one in a moment.
+        return self.pause(0 if isinstance(error, RejectedVersion) else entry.failures)
+
     def pause(self, failures: int) -> float:
         """Seconds for which nothing is tried again after one failure more than so many in a row."""
-        # Bounded before it is raised: a float ends at 2.0**1024.
-        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(failures, 32))
-        return min(LONGEST_PAUSE, pause * (1 + PAUSE_JITTER * self._chance()))
+        doublings = min(failures, DOUBLINGS)
+        pause, jitter = SHORTEST_PAUSE * 2.0**doublings, PAUSE_JITTER * self._chance()
+        longer = min(LONGEST_PAUSE, pause) * (1 + jitter)
+        return longer if longer <= LONGEST_PAUSE else LONGEST_PAUSE * (1 - jitter)
 
     def _leave_wave(self, entry: _Entry, flight: Flight, *, landed: bool) -> None:
         wave, flight.wave = flight.wave, None
@@ -702,7 +744,7 @@ class Cache:
     def status(self) -> list[SecretStatus]:
         """The state of every secret, by name.
 
-        A failing secret whose pause is over is asked for in the background: an instance that is not
+        A failing dynamic secret whose pause is over is asked for in the background: an instance that is not
         ready gets no requests, and nothing else would ever read it again.
         """
         now = self.clock()
@@ -713,7 +755,7 @@ class Cache:
         return sorted(rows, key=lambda row: row.name)
 
     def _retry_if_due(self, entry: _Entry) -> None:
-        if entry.failures == 0 or entry.flight is not None:
+        if entry.failures == 0 or entry.flight is not None or not entry.spec.dynamic:
             return
         if not self.closed and not self._is_paused(entry):
             self._take_off(entry)
@@ -788,12 +830,23 @@ class Cache:
         """In a child: what is known stays; the parent's lock, threads and flights do not come along."""
         self._lock = threading.RLock()
         self._executor = None
+        self._ahead.clear()  # those waves stayed behind
         for entry in self._entries.values():
             entry.flight = entry.queued = None
 
     def tell(self, event: Event) -> None:
         """Tell the container's observers."""
         notify(self._observers, event)
+
+
+def _mark_of(payload: Payload) -> int:
+    mark: int = google_crc32c.value(payload.data)
+    return mark
+
+
+def _is_same(payload: Payload, known: Known[Any]) -> bool:
+    """Whether a payload is the version that is known, and not one of a secret that was created anew."""
+    return payload.version == known.version and _mark_of(payload) == known.mark
 
 
 def _stranded() -> SecretUnavailable:

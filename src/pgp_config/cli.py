@@ -79,7 +79,8 @@ def _serve(port: int, rest_port: int, file: Path | None, project: str) -> None:
     with server:
         typer.echo(f"Secret Manager emulator listening on {server.endpoint}")
         typer.echo(_REST.format(url=f"http://{server.rest_endpoint}/", project=project))
-        typer.echo(f"{seeded} secrets in projects/{project}. No place for real secrets.")
+        secrets = "1 secret" if seeded == 1 else f"{seeded} secrets"
+        typer.echo(f"{secrets} in projects/{project}. No place for real secrets.")
         sys.stdout.flush()
         signal.sigwait(ends)
         typer.echo("Stopping.")

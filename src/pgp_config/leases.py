@@ -267,11 +267,13 @@ class Registry(Generic[T]):
             if isinstance(step, Instance):
                 return step
             outcome: Instance[T] | BuildError
+            landing = asyncio.wrap_future(step.outcome)
             try:
-                landing = asyncio.wrap_future(step.outcome)
-                outcome = await asyncio.wait_for(landing, self._cache.budget)
-            except TimeoutError:
-                outcome = self._give_up(step)
+                # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the outcome.
+                await asyncio.wait({landing}, timeout=self._cache.budget)
+                outcome = landing.result() if landing.done() else self._give_up(step)
+            finally:
+                landing.cancel()  # else a loop that has ended would be told
             leased = self._end(step, outcome)
             if leased is not None:
                 return leased

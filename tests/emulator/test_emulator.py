@@ -1,6 +1,7 @@
 """The local Secret Manager, as Google's own clients see it, over gRPC and over REST."""
 
 import contextlib
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
@@ -17,7 +18,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 )
 
 from pgp_config import DeclarationError
-from pgp_config.emulator import SecretManagerEmulator, StatusError
+from pgp_config.emulator import Call, Calls, SecretManagerEmulator, StatusError
 
 PROJECT = "projects/local"
 AUTOMATIC = {"automatic": {}}
@@ -416,6 +417,27 @@ def test_calls_are_counted_by_method_and_secret(manager, client, secret, transpo
     assert last.caller
     calls.reset()
     assert calls.count() == 0
+
+
+def test_a_port_is_kept_while_it_is_stopped(manager):
+    manager.stop()
+    host, _, port = manager.endpoint.rpartition(":")
+    with socket.socket() as other:
+        with pytest.raises(OSError, match="in use"):
+            other.bind((host, int(port)))
+        with pytest.raises(ConnectionRefusedError):
+            other.connect((host, int(port)))
+    manager.start()
+    manager.start()
+
+
+def test_the_log_of_calls_has_an_end_and_the_count_has_none(monkeypatch):
+    monkeypatch.setattr("pgp_config.emulator.controls.REMEMBERED", 3)
+    calls = Calls()
+    for number in range(5):
+        calls.add(Call("AccessSecretVersion", "KEY", float(number), "test", "OK"))
+    assert [call.at for call in calls.log()] == [2.0, 3.0, 4.0]
+    assert calls.count() == 5
 
 
 def test_faults_once_by_chance_and_until_cleared(manager, client, secret, refuses):

@@ -211,6 +211,7 @@ def test_a_payload_goes_in_and_out_as_base64(call, manager):
         (b'{"payload": "canary"}', "a value does not fit"),
         (b'{"payload": {"data": 7}}', "a value does not fit"),
         (b'{"payload": {"data": "canar"}}', "a value does not fit"),
+        (b'{"payload": {"data": "!!canary!!"}}', "no base64"),
         (b'{"payload": {"dataCrc32c": "canary"}}', "a value does not fit"),
     ],
 )

@@ -1,6 +1,8 @@
 """Promises 11 and 12: start-up, and what stays as it was loaded."""
 
+import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -19,6 +21,8 @@ from pgp_config import (
     StaticSecretInScope,
     request_scope,
 )
+from pgp_config.cache import READ_BUDGET
+from pgp_config.providers import container
 from pgp_config.secret import Payload
 
 
@@ -201,6 +205,47 @@ async def test_a_coroutine_can_read_it_too(filled, make):
         assert await secrets.fixed.async_() == "s1"
         assert await secrets.fixed.async_() == "s1"
     assert filled.count("LOADED_SIGNING_KEY") == 1
+
+
+# promise 12
+def test_looking_at_the_status_fetches_no_static_secret(source, make, clock):
+    source.fail("LOADING_STATIC", SecretUnavailable("is down"))
+
+    class Only(SecretContainer):
+        fixed = StaticSecret("LOADING_STATIC")
+
+    secrets = make(Only)
+    with pytest.raises(StartupError):
+        secrets.load()
+    clock.advance(100)
+    with request_scope():
+        assert [row.state for row in secrets.status()] == ["missing"]
+    assert source.count("LOADING_STATIC") == 1
+
+
+# promise 11
+@pytest.mark.parametrize("form", ["load", "aload"])
+async def test_a_source_that_hangs_is_given_up_for_all_secrets_at_once(
+    source, make, clock, monkeypatch, form
+):
+    names = [f"LOADED_{number}" for number in range(20)]
+    many = type("Many", (SecretContainer,), {name.lower(): DynamicSecret(name) for name in names})
+    secrets = make(many)
+    monkeypatch.setattr(container, "time", SimpleNamespace(monotonic=clock))
+    began = clock.now
+
+    def hang(_spec, _flight, patience):
+        clock.advance(patience)
+        raise SourceTimeout("no answer")
+
+    async def hang_async(*waiting):
+        hang(*waiting)
+
+    monkeypatch.setattr(secrets._cache, "wait", hang)
+    monkeypatch.setattr(secrets._cache, "wait_async", hang_async)
+    with pytest.raises(StartupError, match="faults among its 20 secrets: 20"):
+        await (secrets.aload() if form == "aload" else asyncio.to_thread(secrets.load))
+    assert clock.now - began == 2 * READ_BUDGET
 
 
 # promise 12

@@ -682,6 +682,16 @@ def test_under_gevent_a_fork_finds_no_connection_and_no_thread_of_grpc(monkeypat
 
 
 # promise 16
+def test_under_gevent_a_fork_ends_a_connection_over_rest_too(monkeypatch):
+    monkey = types.SimpleNamespace(is_module_patched=lambda name: name == "threading")
+    source = GoogleSecretManager("p", endpoint="127.0.0.1:1", transport="rest")
+    source.connect()
+    monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+    source.prepare_fork()
+    assert source._connection is None
+
+
+# promise 16
 @pytest.mark.parametrize(("support", "refused"), [("0", True), ("False", True), ("1", False), (None, False)])  # fmt: skip
 def test_a_child_is_refused_where_grpc_was_used_before_and_told_that_nobody_forks(
     monkeypatch, support, refused

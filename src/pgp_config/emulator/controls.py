@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from pgp_config.emulator.rules import StatusError, short
@@ -50,37 +50,49 @@ class Call:
     code: str
 
 
+#: Calls that are remembered one by one; all are counted.
+REMEMBERED = 100_000
+
+
 class Calls:
     """The calls so far."""
 
     def __init__(self) -> None:
-        self._log: list[Call] = []
+        self._log: deque[Call] = deque(maxlen=REMEMBERED)
+        self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     def add(self, call: Call) -> None:
         """Note a call."""
         with self._lock:
             self._log.append(call)
+            self._counts[call.method, call.secret] += 1
 
     def log(self) -> list[Call]:
-        """All of them, in the order of their answers."""
+        """The last 100,000 of them, in the order of their answers."""
         with self._lock:
             return list(self._log)
 
     def count(self, method: str | None = None, secret: str | None = None) -> int:
         """How many there were, of a method, for a secret."""
-        return sum(
-            method in (None, call.method) and secret in (None, call.secret) for call in self.log()
-        )
+        with self._lock:
+            counts = list(self._counts.items())
+        return sum(n for (m, s), n in counts if method in (None, m) and secret in (None, s))
 
     def by_secret(self, method: str | None = None) -> dict[str, int]:
         """How many there were for each secret, of a method."""
-        return dict(Counter(c.secret for c in self.log() if method in (None, c.method)))
+        with self._lock:
+            counts = list(self._counts.items())
+        found: Counter[str] = Counter()
+        for (called, secret), number in counts:
+            found[secret] += number if method in (None, called) else 0
+        return {secret: number for secret, number in found.items() if number}
 
     def reset(self) -> None:
         """Forget them."""
         with self._lock:
             self._log.clear()
+            self._counts.clear()
 
 
 @dataclass(slots=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
@@ -67,6 +70,8 @@ class SecretManagerEmulator(Controls):
         self._rest_port = rest_port
         self._methods = Methods(self.store, self)
         self._servers: tuple[Any, RestServer] | None = None
+        self._reserved: list[int] = []
+        weakref.finalize(self, _release, self._reserved)
 
     def __repr__(self) -> str:
         return f"<SecretManagerEmulator at {self.endpoint}>"
@@ -90,6 +95,7 @@ class SecretManagerEmulator(Controls):
         if self._servers is not None:
             return
         self.starting()
+        _release(self._reserved)
         rest = self._rest_server()
         try:
             server = self._grpc_server()
@@ -100,7 +106,7 @@ class SecretManagerEmulator(Controls):
         self._servers = server, rest
 
     def stop(self) -> None:
-        """Stop listening, and end the calls in flight; idempotent."""
+        """Stop listening, and end the calls in flight; idempotent. The ports stay reserved."""
         servers, self._servers = self._servers, None
         if servers is not None:
             server, rest = servers
@@ -110,6 +116,7 @@ class SecretManagerEmulator(Controls):
             self.stopping()
             stopped.wait()
             rest.join()
+            self._reserved += [_bound(self._host, port) for port in (self._port, self._rest_port)]
 
     def wait(self) -> None:
         """Wait until it is stopped."""
@@ -143,6 +150,7 @@ class SecretManagerEmulator(Controls):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        _release(self._reserved)
 
     # -- shortcuts ---------------------------------------------------------------------------
 
@@ -192,6 +200,24 @@ class SecretManagerEmulator(Controls):
 
     def _path(self, name: str) -> str:
         return f"projects/{self.project}/secrets/{name}"
+
+
+def _bound(host: str, port: int) -> int:
+    """Keep a port, without listening on it.
+
+    It is of the range that the system gives to those who connect: a client that knocks at it again and
+    again would some time be given that very port, and be connected to itself.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    holder = socket.socket(family)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((host, port))
+    return holder.detach()
+
+
+def _release(reserved: list[int]) -> None:
+    while reserved:
+        os.close(reserved.pop())
 
 
 def _joined(host: str, port: int) -> str:

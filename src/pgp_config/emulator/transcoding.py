@@ -220,7 +220,19 @@ def _in_camel_case(mask: str) -> str:
     return re.sub(r"_([a-z])", lambda found: found[1].upper(), mask)
 
 
+#: Base64 in the standard or the URL-safe alphabet; protobuf's parser skips whatever else there is.
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+
+
+def _refuse_what_is_no_base64(content: dict[str, Any]) -> None:
+    payload = content.get("payload")
+    data = payload.get("data") if isinstance(payload, dict) else None
+    if isinstance(data, str) and _BASE64.fullmatch(data) is None:
+        raise invalid("Invalid JSON payload received: the payload's data is no base64.")
+
+
 def _filled(message: Answer, content: dict[str, Any]) -> Answer:
+    _refuse_what_is_no_base64(content)
     try:
         return json_format.ParseDict(content, message)
     except (json_format.ParseError, OverflowError) as error:  # the latter for 1e400 as an enum

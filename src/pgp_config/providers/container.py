@@ -99,9 +99,10 @@ class _Operations:
         if missing:
             self._refuse_to_start(self._faults_of_connecting())
         cache, flights, patience = self._depart(missing)
+        deadline = time.monotonic() + patience
         for spec, flight in flights.items():
             try:
-                cache.wait(spec, flight, patience)
+                cache.wait(spec, flight, max(0.0, deadline - time.monotonic()))
             except PgpConfigError as fault:
                 faults.append(fault)
         self._refuse_to_start(faults)
@@ -113,9 +114,10 @@ class _Operations:
         if missing:
             self._refuse_to_start(await asyncio.to_thread(self._faults_of_connecting))
         cache, flights, patience = self._depart(missing)
+        deadline = time.monotonic() + patience
         for spec, flight in flights.items():
             try:
-                await cache.wait_async(spec, flight, patience)
+                await cache.wait_async(spec, flight, max(0.0, deadline - time.monotonic()))
             except PgpConfigError as fault:
                 faults.append(fault)
         self._refuse_to_start(faults)

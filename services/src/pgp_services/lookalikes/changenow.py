@@ -126,6 +126,11 @@ class ChangeNowServer:
         with self._lock:
             return version in self._accepted
 
+    def reinstate(self) -> None:
+        """Accept every key so far again."""
+        with self._lock:
+            self._accepted = set(range(1, len(self._keys) + 1))
+
     def revoke(self) -> None:
         """Accept no key, until the next `rotate`."""
         with self._lock:

@@ -197,8 +197,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="scripts/soak",
         description="The pilot under load while every fault of the matrix befalls what it reads from.",
     )
-    parser.add_argument("--minutes", type=_minutes, default=5.0, help="how long (%(default)s)")
-    parser.add_argument("--rate", type=float, default=RATE, help="requests a second (%(default)s)")
+    parser.add_argument(
+        "--minutes",
+        type=_positive,
+        default=5.0,
+        help="how long; one round of the matrix takes one, and is always made (%(default)s)",
+    )
+    parser.add_argument(
+        "--rate", type=_positive, default=RATE, help="requests a second (%(default)s)"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="of what is left to chance (%(default)s)"
     )
@@ -227,11 +234,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if broken else 0
 
 
-def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0 < minutes < float("inf"):
-        raise argparse.ArgumentTypeError("give a number of minutes, more than 0")
-    return minutes
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("give a number, more than 0")
+    return number
 
 
 if __name__ == "__main__":

@@ -91,6 +91,10 @@ class Ledger:
 
         self._note(name, add)
 
+    def reinstate(self) -> None:
+        """Have ChangeNow accept every key so far again."""
+        self._changenow.reinstate()
+
     def _next(self, name: str, number: int) -> str:
         values = DYNAMIC[name]
         if not values:
