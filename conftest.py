@@ -1,5 +1,7 @@
 """Runs the examples of README.md and docs/ as tests, each document from its top."""
 
+from contextlib import ExitStack
+
 import pytest
 from dependency_injector.containers import DynamicContainer
 from sybil import Sybil
@@ -7,10 +9,14 @@ from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 
-def _close_containers(namespace):
-    for value in namespace.values():
-        if isinstance(value, DynamicContainer):
-            value.close()
+def _close(namespace):
+    for kind in (
+        DynamicContainer,
+        ExitStack,
+    ):  # the containers first: they use what the other ends
+        for value in namespace.values():
+            if isinstance(value, kind):
+                value.close()
 
 
 pytest_collect_file = Sybil(
@@ -20,7 +26,7 @@ pytest_collect_file = Sybil(
     excludes=["services/README.md"],
     # Flask looks for the module of its `__name__`.
     setup=lambda namespace: namespace.update(__name__="readme"),
-    teardown=_close_containers,
+    teardown=_close,
 ).pytest()
 
 

@@ -72,6 +72,37 @@ if child == 0:
 print("parent:", value, "child:", os.waitpid(child, 0)[1])
 """
 
+BUILDING = """
+from gevent import monkey; monkey.patch_all()
+import gevent, gevent.event
+from pgp_config import EVERY_REQUEST, DynamicSecret, Memory, PerVersion, SecretContainer, request_scope
+
+go_on, built, closed = gevent.event.Event(), [], gevent.event.Event()
+
+def build(value):
+    go_on.wait()
+    built.append(value)
+    return value
+
+class Service(SecretContainer):
+    key = DynamicSecret("GEVENT_KEY", str, freshness=EVERY_REQUEST)
+    made = PerVersion(build, key, close=lambda made: closed.set())
+
+source = Memory({"GEVENT_KEY": "v1"})
+secrets = Service(source=source)
+
+def request():
+    with request_scope():
+        return secrets.made()
+
+readers = [gevent.spawn(request) for _ in range(50)]
+gevent.spawn(go_on.set)
+gevent.joinall(readers, raise_error=True)
+source.add("GEVENT_KEY", "v2")
+print({reader.value for reader in readers}, request(), closed.wait(10), built)
+secrets.close()
+"""
+
 PATCHED_LATE = """
 from pgp_config import DynamicSecret, Memory, SecretContainer
 from gevent import monkey; monkey.patch_all()
@@ -114,6 +145,11 @@ def test_greenlets_fetch_over_rest(secret_manager):
 def test_a_child_is_rid_of_the_parents_greenlets_and_both_go_on():
     told = run(FORKS, "-W", "error", "-W", "ignore:This process")
     assert told == "parent: value child: 0\n"
+
+
+# promises 16 and 17
+def test_greenlets_share_a_build_and_do_not_block_one_another():
+    assert run(BUILDING, "-W", "error") == "{'v1'} v2 True ['v1', 'v2']\n"
 
 
 # promise 16

@@ -7,10 +7,14 @@ import pytest
 from pgp_config import DynamicSecret, LoggingObserver, SecretContainer, SecretUnavailable
 from pgp_config.events import (
     Announced,
+    BuildFailed,
+    Built,
+    CloseFailed,
     Fetched,
     FetchFailed,
     LatestDisabled,
     Loaded,
+    Rebuilt,
     Reloaded,
     ServedStale,
     StaticAnnounced,
@@ -60,6 +64,27 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
             Announced("Split2", "KEY", None, "SECRET_DELETE"),
             "DEBUG",
             "Heard of KEY: SECRET_DELETE",
+        ),
+        (
+            Built("Split2", "KEY", "engine", {"KEY": 7, "URL": 2}),
+            "INFO",
+            "Built engine from KEY version 7, URL version 2",
+        ),
+        (
+            Rebuilt("Split2", "KEY", "engine", {"KEY": 7}, {"KEY": 8}),
+            "INFO",
+            "Rebuilt engine: KEY version 7 -> KEY version 8",
+        ),
+        (
+            BuildFailed("Split2", "KEY", "engine", {"KEY": 8}, "OperationalError", 2.0),
+            "ERROR",
+            "Could not build engine from KEY version 8: OperationalError. "  # noqa: ISC004  one text
+            "Tried again in 2.0 s at the earliest.",
+        ),
+        (
+            CloseFailed("Split2", "KEY", "engine", {"KEY": 7}, "TimeoutError"),
+            "WARNING",
+            "Could not close engine of KEY version 7: TimeoutError.",
         ),
     ],
 )

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from pgp_config.secret import Versioned
 from pgp_config.verdicts import Verdicts
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
+from pgp_services.lookalikes.postgres import LocalPostgres, find_programs
 from pgp_services.tokens import EstimateRequest, sign
 
 
@@ -140,6 +141,15 @@ def changenow_server(key):
 @pytest.fixture
 def tasks_server():
     with CloudTasksServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real one, for all tests; each leaves it without roles and tables of its own."""
+    if find_programs() is None and not os.environ.get("CI"):
+        pytest.skip("PostgreSQL is not on this machine: scripts/packages installs it")
+    with LocalPostgres() as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from pgp_config.errors import (
     BlockingRead,
+    BuildError,
     ChangedMeanwhile,
     DeclarationError,
     PgpConfigError,
@@ -20,7 +21,7 @@ from pgp_config.events import Observer, default_observers
 from pgp_config.key_rings import Keys
 from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
-from pgp_config.providers import DynamicSecret, KeyRing, SecretContainer, StaticSecret
+from pgp_config.providers import DynamicSecret, KeyRing, PerVersion, SecretContainer, StaticSecret
 from pgp_config.push import GoogleTokens, PubSubListener, PushEndpoint, PushRefused, SecretEvent
 from pgp_config.retrying import Rotating, rotation_retry, rotation_retry_context
 from pgp_config.scopes import request_scope
@@ -36,6 +37,7 @@ default_observers.append(LoggingObserver())
 __all__ = [
     "EVERY_REQUEST",
     "BlockingRead",
+    "BuildError",
     "ChangedMeanwhile",
     "DeclarationError",
     "Directory",
@@ -49,6 +51,7 @@ __all__ = [
     "LoggingObserver",
     "Memory",
     "Observer",
+    "PerVersion",
     "PgpConfigError",
     "PubSubListener",
     "PushEndpoint",

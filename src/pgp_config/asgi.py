@@ -119,8 +119,9 @@ class LifespanMiddleware:
 
     async def _close(self) -> None:
         if self._closes:
-            # Waits for calls in flight, and for the source.
-            await asyncio.to_thread(self._container.close)
+            # Waits for calls in flight, for the source, and for objects that belong to this loop.
+            aclose = getattr(self._container, "aclose", None)
+            await (asyncio.to_thread(self._container.close) if aclose is None else aclose())
 
 
 class _Lifespan:

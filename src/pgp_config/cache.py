@@ -563,7 +563,7 @@ class Cache:
                 events.append(self._refuse(entry, error))
                 self._leave_wave(entry, ahead, landed=False)
         for event in events:
-            self._tell(event)
+            self.tell(event)
         return error
 
     def _settled(self, spec: Spec[T], outcome: Known[T] | PgpConfigError) -> Known[T]:
@@ -595,7 +595,7 @@ class Cache:
                 secret=entry.spec.name,
                 container=self.container,
             ) from error.__cause__
-        self._tell(ServedStale(self.container, entry.spec.name, known.version, age))
+        self.tell(ServedStale(self.container, entry.spec.name, known.version, age))
         return known
 
     def _is_paused(self, entry: _Entry) -> bool:
@@ -670,7 +670,7 @@ class Cache:
 
     def _landing(self, flights: Iterable[Flight | None], events: Iterable[Event]) -> Landing:
         for event in events:
-            self._tell(event)
+            self.tell(event)
         return Landing([flight for flight in flights if flight is not None], self.budget)
 
     def _is_news(self, entry: _Entry, version: int) -> bool:
@@ -835,7 +835,7 @@ class Cache:
             )
             if found is None:
                 raise
-            self._tell(LatestDisabled(self.container, entry.spec.name, found.version))
+            self.tell(LatestDisabled(self.container, entry.spec.name, found.version))
             return found
         if known is None:
             return self._first(entry, payload, flight)
@@ -866,7 +866,7 @@ class Cache:
     def _doubt(self, entry: _Entry, number: int) -> None:
         with self._lock:
             entry.missing, entry.doubts = number, entry.doubts + 1
-            entry.doubted_until = self.clock() + self._pause(entry.doubts - 1)
+            entry.doubted_until = self.clock() + self.pause(entry.doubts - 1)
 
     def _first(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
         try:
@@ -939,7 +939,7 @@ class Cache:
             began = self.clock()
             payload = self._source.fetch(spec.name, version)
             elapsed = self.clock() - began
-        self._tell(Fetched(self.container, spec.name, payload.version, elapsed))
+        self.tell(Fetched(self.container, spec.name, payload.version, elapsed))
         return payload
 
     def _promoted(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
@@ -964,7 +964,7 @@ class Cache:
         if not isinstance(error, DamagedVersion):
             entry.quarantined[version] = mark
         told = error.located(secret=entry.spec.name, container=self.container)
-        self._tell(VersionRejected(self.container, entry.spec.name, version, told))
+        self.tell(VersionRejected(self.container, entry.spec.name, version, told))
 
     # -- versions by number ------------------------------------------------------------------
 
@@ -1107,7 +1107,7 @@ class Cache:
                 ended.append((queued, outcome))
         try:
             for event in events:
-                self._tell(event)
+                self.tell(event)
         finally:
             for landed, brought in ended:
                 landed.outcome.set_result(brought)
@@ -1153,12 +1153,12 @@ class Cache:
 
     def _pause_after(self, entry: _Entry, error: PgpConfigError) -> float:
         # A source that answers with a bad version may have a good one in a moment.
-        return self._pause(0 if isinstance(error, RejectedVersion) else entry.failures)
+        return self.pause(0 if isinstance(error, RejectedVersion) else entry.failures)
 
-    def _pause(self, failures: int) -> float:
-        """Seconds until somebody is asked again who failed so often before: growing, and jittered."""
-        pause = SHORTEST_PAUSE * 2.0 ** min(failures, DOUBLINGS)
-        jitter = PAUSE_JITTER * self._chance()
+    def pause(self, failures: int) -> float:
+        """Seconds for which nothing is tried again after one failure more than so many in a row."""
+        doublings = min(failures, DOUBLINGS)
+        pause, jitter = SHORTEST_PAUSE * 2.0**doublings, PAUSE_JITTER * self._chance()
         longer = min(LONGEST_PAUSE, pause) * (1 + jitter)
         return longer if longer <= LONGEST_PAUSE else LONGEST_PAUSE * (1 - jitter)
 
@@ -1304,7 +1304,8 @@ class Cache:
             entry.flight = entry.queued = None
             entry.looks = {n: look for n, look in entry.looks.items() if look.outcome.done()}
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Tell the container's observers."""
         notify(self._observers, event)
 
 

@@ -8,7 +8,8 @@ PgpConfigError
 │   ├── SecretForbidden (PermissionError)  this identity may not read it
 │   ├── SecretDisabled                     the version asked for is disabled or destroyed
 │   ├── SecretRefused                      the other side refused every version that there is
-│   └── SourceTimeout (TimeoutError)       no answer within the budget
+│   ├── SourceTimeout (TimeoutError)       no answer within the budget
+│   └── BuildError                         an object could not be built from its secrets, and there is none
 ├── UptakeUnavailable                      the uptake store cannot be reached
 ├── ChangedMeanwhile                       somebody else changed what was to be changed
 ├── RejectedVersion (ValueError)           a version came, and may not be served
@@ -145,6 +146,10 @@ class SecretRefused(SecretUnavailable):
 
 class SourceTimeout(SecretUnavailable, TimeoutError):  # noqa: N818  as above
     """The source did not answer within the budget."""
+
+
+class BuildError(SecretUnavailable):
+    """An object could not be built from its secrets, and no older one is in service."""
 
 
 class UptakeUnavailable(PgpConfigError):  # noqa: N818  as above

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pgp_config.errors import PgpConfigError
 
@@ -170,6 +170,55 @@ class VersionRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Built(Event):
+    """The first object of a `PerVersion` in this process, or in this event loop.
+
+    Attributes:
+        secret: The names of the secrets that it was built from, separated by ", ".
+        name: The provider's name in its container, else the factory's.
+        versions: The version of each of them, by name.
+    """
+
+    name: str
+    versions: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt(Event):
+    """An object of a `PerVersion` took the place of the last one, which is closed after its last use.
+
+    Attributes:
+        secret: As in `Built`.
+        name: As in `Built`.
+        old_versions: What the last one was built from.
+        versions: What this one was built from.
+    """
+
+    name: str
+    old_versions: Mapping[str, int]
+    versions: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFailed(Event):
+    """An object could not be built; an older one stays in service, if there is one.
+
+    Attributes:
+        secret: As in `Built`.
+        name: As in `Built`.
+        versions: What it was to be built from.
+        reason: The type of what the factory or the probe raised, "probe" for one that said no, or
+            "overdue" for one that the readers no longer wait for. Never a text: it may hold a value.
+        pause: Seconds until it is tried again, 1 to 60.
+    """
+
+    name: str
+    versions: Mapping[str, int]
+    reason: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
 class PreviousVersionUsed(Event):
     """The other side refuses the newest version and accepts an older one, with which requests start.
 
@@ -206,6 +255,22 @@ class StaticAnnounced(Event):
     """
 
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseFailed(Event):
+    """An object of a `PerVersion` that is no longer used could not be closed.
+
+    Attributes:
+        secret: As in `Built`.
+        name: As in `Built`.
+        versions: What it was built from.
+        reason: The type of what its close raised, or what was in the way.
+    """
+
+    name: str
+    versions: Mapping[str, int]
+    reason: str
 
 
 class Observer(Protocol):

@@ -9,6 +9,7 @@ together; what was not is fetched when it is read, once.
 from __future__ import annotations
 
 import difflib
+import logging
 from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -17,12 +18,14 @@ from pgp_config.cache import Need, tick
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from pgp_config.cache import Cache, Flight, Known, Spec
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("pgp_config")
 
 _NOTHING_GIVEN: Mapping[str, object] = MappingProxyType({})
 
@@ -55,16 +58,19 @@ class Scope(dict[object, Any]):
 
     Attributes:
         seen: The version of each secret that was read.
+        derived: What each object that is kept here was made from, by the object's key.
         tick: Logical time at which the scope was opened.
         given: Values that a test gave by name.
         closed: Whether the request is over; then nothing is read from here or kept here.
     """
 
-    __slots__ = ("closed", "given", "pins", "seen", "tick")
+    __slots__ = ("_callbacks", "closed", "derived", "given", "pins", "seen", "tick")
 
     def __init__(self, given: Mapping[str, object] = _NOTHING_GIVEN) -> None:
         self.seen: dict[Spec[Any], Known[Any]] = {}
+        self.derived: dict[object, Mapping[Spec[Any], Known[Any]]] = {}
         self.pins: dict[Cache, Pin] = {}
+        self._callbacks: list[Callable[[], object]] = []
         self.given = given
         self.tick = tick()
         self.closed = False
@@ -102,6 +108,34 @@ class Scope(dict[object, Any]):
         self.seen[spec] = known
         # Not `known`: of two refreshes at once, both are the last one's.
         self[key] = cache.shown(spec, self.seen[spec])
+        for made, parts in list(self.derived.items()):
+            if spec in parts:
+                self._forget_if_outdated(made, parts)
+        self._forget_if_closed()
+
+    def derive(self, key: object, parts: Mapping[Spec[Any], Known[Any]], made: T) -> T:
+        """Keep an object that was made from these versions, until the scope moves on from one.
+
+        Of two threads that bring one at once, both get the first one's.
+        """
+        self.derived[key] = parts
+        kept: T = self.setdefault(key, made)
+        self._forget_if_outdated(key, parts)
+        self._forget_if_closed()
+        return kept
+
+    def _forget_if_outdated(self, key: object, parts: Mapping[Spec[Any], Known[Any]]) -> None:
+        if any(self.seen.get(spec, part).version != part.version for spec, part in parts.items()):
+            self.derived.pop(key, None)
+            self.pop(key, None)
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Have this called once, when the scope is closed, or now if it is; the last one first.
+
+        It runs in the thread that closes the scope, an event loop's perhaps: it must be quick. What it
+        raises is logged by its type, and stops neither the other callbacks nor the request.
+        """
+        self._callbacks.append(callback)
         self._forget_if_closed()
 
     def close(self) -> None:
@@ -113,8 +147,22 @@ class Scope(dict[object, Any]):
         if self.closed:
             self.clear()
             self.seen.clear()
+            self.derived.clear()
             self.pins.clear()
             self.given = _NOTHING_GIVEN
+            self._call_back()
+
+    def _call_back(self) -> None:
+        # Each is popped before it is called: of two threads that end here at once, one calls it.
+        while self._callbacks:
+            try:
+                callback = self._callbacks.pop()
+            except IndexError:
+                return  # the other thread was quicker
+            try:
+                callback()
+            except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
+                _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
 
     def _pin(self, cache: Cache) -> Pin:
         return self.pins.get(cache) or self.pins.setdefault(cache, Pin(cache))

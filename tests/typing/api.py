@@ -18,6 +18,7 @@ from pgp_config import (
     KeyRing,
     Keys,
     Memory,
+    PerVersion,
     PubSubListener,
     PushEndpoint,
     ReloadPolicy,
@@ -48,6 +49,33 @@ class Client:
         self.api_key = api_key
 
 
+class Pool:
+    """Takes the value."""
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+
+    def close(self) -> None:
+        """Ends it."""
+
+    def is_usable(self) -> bool:
+        """Tries it."""
+        return True
+
+
+async def open_pool(login: Login, *, key: SecretStr) -> Pool:
+    """As the class, in an event loop."""
+    assert_type(key, SecretStr)
+    return Pool(login)
+
+
+class PoolUser:
+    """Takes the provider."""
+
+    def __init__(self, pool: PerVersion[Pool]) -> None:
+        self.pool = pool
+
+
 class Service(SecretContainer):
     """A container."""
 
@@ -60,6 +88,9 @@ class Service(SecretContainer):
     client = providers.Singleton(Client, api_key=key)
     ring = KeyRing("RING", grace=timedelta(hours=1))
     binary = KeyRing("BINARY", SecretBytes, freshness=EVERY_REQUEST)
+    pool = PerVersion(Pool, login)
+    later = PerVersion(open_pool, login, key=key, close=Pool.close, probe=Pool.is_usable)
+    user = providers.Singleton(PoolUser, pool=pool)
 
 
 def observe(event: Event) -> None:
@@ -79,6 +110,7 @@ def reads() -> None:
     assert_type(secrets.fixed(), SecretStr)
     assert_type(secrets.client(), Client)
     assert_type(secrets.key.refresh(), bool)
+    assert_type(secrets.pool(), Pool)
     with request_scope(values={"KEY": "test"}), secrets.key.override("test"):
         secrets.load()
     secrets.close()
@@ -128,6 +160,9 @@ async def reads_later() -> None:
         async for attempt in rotation_retry_context(secrets.key, on=PermissionError):
             with attempt as key:
                 assert_type(key, SecretStr)
+        assert_type(await secrets.pool.async_(), Pool)
+        assert_type(await secrets.later.async_(), Pool)
+    await secrets.aclose()
     Service(source=Environment("PREFIX_"))
 
 

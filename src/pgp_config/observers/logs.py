@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from pgp_config.events import (
     Announced,
+    BuildFailed,
+    Built,
+    CloseFailed,
     Event,
     FetchFailed,
     LatestDisabled,
     Loaded,
     PreviousVersionUsed,
+    Rebuilt,
     Reloaded,
     ServedStale,
     StaticAnnounced,
@@ -25,7 +29,7 @@ from pgp_config.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _Line = tuple[int, str]
 
@@ -94,6 +98,30 @@ def _unreported(event: UptakeUnreported) -> _Line:
     )
 
 
+def _built(event: Built) -> _Line:
+    return logging.INFO, f"Built {event.name} from {_list(event.versions)}"
+
+
+def _rebuilt(event: Rebuilt) -> _Line:
+    change = f"{_list(event.old_versions)} -> {_list(event.versions)}"
+    return logging.INFO, f"Rebuilt {event.name}: {change}"
+
+
+def _build_failed(event: BuildFailed) -> _Line:
+    again = f"Tried again in {event.pause:.1f} s at the earliest."
+    failed = f"Could not build {event.name} from {_list(event.versions)}: {event.reason}."
+    return logging.ERROR, f"{failed} {again}"
+
+
+def _close_failed(event: CloseFailed) -> _Line:
+    failed = f"Could not close {event.name} of {_list(event.versions)}: {event.reason}."
+    return logging.WARNING, failed
+
+
+def _list(versions: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} version {version}" for name, version in versions.items())
+
+
 _LINES: dict[type[Event], Callable[..., _Line]] = {
     Announced: _announced,
     Loaded: _loaded,
@@ -107,6 +135,10 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
     TakenUp: _taken_up,
     UptakeUnreported: _unreported,
     VersionRejected: _rejected,
+    Built: _built,
+    Rebuilt: _rebuilt,
+    BuildFailed: _build_failed,
+    CloseFailed: _close_failed,
 }
 
 

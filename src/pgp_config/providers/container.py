@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import sys
@@ -14,8 +15,16 @@ from dependency_injector import containers, providers
 from pgp_config.cache import MAX_CALLS, Cache
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
 from pgp_config.events import default_observers
+from pgp_config.leases import Registry, aclose_all, close_all
 from pgp_config.policy import Freshness, ReloadPolicy
-from pgp_config.providers.graph import Finding, faults_of, secrets_of, unused, wired_names
+from pgp_config.providers.graph import (
+    Finding,
+    faults_of,
+    objects_of,
+    secrets_of,
+    unused,
+    wired_names,
+)
 from pgp_config.scopes import open_scope
 from pgp_config.sources.base import Source
 from pgp_config.uptake import Uptake
@@ -71,6 +80,7 @@ class _Operations:
 
     _cache: Cache | None = None
     _reporter: Reporter | None = None
+    _registries: tuple[Registry[Any], ...] = ()
 
     def attach(
         self,
@@ -79,12 +89,15 @@ class _Operations:
         policy: ReloadPolicy,
         reporter: Reporter | None = None,
     ) -> None:
-        """Bind every secret of the instance, overriding ones included."""
+        """Bind every secret and object of the instance, overriding ones included."""
         _refuse_faults(cache.container, faults_of(self.providers, policy))
         self._cache = cache
         self._reporter = reporter
         for secret in secrets_of(self.providers.values()):
             secret.bind(cache, freshness)
+        names = {id(provider): name for name, provider in self.providers.items()}
+        made = objects_of(self.providers.values())
+        self._registries = tuple(each.bind(cache, names.get(id(each))) for each in made)
 
     def load(self) -> None:
         """Fetch every secret that is not known yet, in parallel, and seal the static ones.
@@ -169,13 +182,24 @@ class _Operations:
         return event.tell(self._required_cache())
 
     def close(self) -> None:
-        """End the container: forget the values, end its threads, close its source; idempotent."""
-        try:
-            if self._reporter is not None:
-                self._reporter.close()
-        finally:
+        """End the container: close its objects and its source, forget the values; idempotent.
+
+        Objects of an `async def` factory are closed in their event loop: while that runs in this
+        thread, use `aclose`, which waits for them.
+        """
+        with contextlib.ExitStack() as ends:
             if self._cache is not None:
-                self._cache.close()
+                ends.callback(self._cache.close)
+            if self._reporter is not None:
+                ends.callback(self._reporter.close)
+            close_all(self._registries)
+
+    async def aclose(self) -> None:
+        """As `close`, from a coroutine: blocks no event loop, and waits for all objects; idempotent."""
+        try:
+            await aclose_all(self._registries)
+        finally:
+            await asyncio.to_thread(self.close)
 
     def status(self) -> list[SecretStatus]:
         """The state of each secret, by name; without a trace of a value."""
@@ -237,7 +261,7 @@ class _Container(_Operations, containers.DynamicContainer):
     def __deepcopy__(self, memo: dict[Any, Any] | None) -> Self:
         copied: Self = super().__deepcopy__(memo)
         # The providers of a copy read through the same cache; whoever closes one closes both.
-        copied._cache = self._cache
+        copied._cache, copied._registries = self._cache, self._registries
         copied._reporter = self._reporter
         return copied
 
@@ -255,7 +279,7 @@ class _Container(_Operations, containers.DynamicContainer):
 class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_Declaration):
     """Declare a service's secrets as class attributes; the instance reads them from a source.
 
-    The methods `load`, `aload`, `close`, `status`, `announce` and `check` are those of the instance.
+    The methods `load`, `aload`, `close`, `aclose`, `status`, `announce` and `check` are those of the instance.
 
     Args:
         source: Where secrets come from: an object with `fetch`, or `source_from_url(…)`.

@@ -10,6 +10,7 @@ from dependency_injector import providers
 from dependency_injector.wiring import Provide
 
 from pgp_config.errors import DeclarationError
+from pgp_config.providers.per_version import PerVersion
 from pgp_config.providers.secrets import SecretProvider
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _EVALUATING = (
     providers.ItemGetter,
     providers.MethodCaller,
 )
+
+#: What changes with a rotation, and is therefore handed on as the provider that it is.
+_CHANGING = (SecretProvider, PerVersion)
 
 #: Providers that only lead to others: what they hold is not called when they are.
 _HOLDING = (providers.Container, providers.Delegate, providers.DependenciesContainer)
@@ -57,6 +61,12 @@ def secrets_of(roots: Iterable[providers.Provider[Any]]) -> list[SecretProvider[
         "Iterable[SecretProvider[Any]]", providers.traverse(*roots, types=[SecretProvider])
     )
     return sorted(found, key=lambda secret: (secret.name, secret.is_dynamic))
+
+
+def objects_of(roots: Iterable[providers.Provider[Any]]) -> list[PerVersion[Any]]:
+    """All objects built from secrets that can be reached from these providers."""
+    found = cast("Iterable[PerVersion[Any]]", providers.traverse(*roots, types=[PerVersion]))
+    return sorted(found, key=repr)
 
 
 def faults_of(
@@ -93,7 +103,7 @@ def _capture_by_default(
     provider: providers.Dependency[Any], taker: str
 ) -> Iterator[DeclarationError]:
     default = provider.default
-    if isinstance(default, SecretProvider):
+    if isinstance(default, _CHANGING):
         yield DeclarationError(
             f"is the default of the Dependency {taker!r}, which would hand out its value",
             remedy="Hand out the provider: providers.Dependency(default=secret.provider).",
@@ -109,24 +119,27 @@ def _capture_by_argument(
             yield DeclarationError(
                 f"is read when {taker!r} is built, which would keep the value over a rotation",
                 remedy="Give it the secret itself, or `.provider` of a dependency on it: what arrives "
-                "is then a provider, to be called at each use.",
+                "is then a provider, to be called at each use. What needs the plain value is built by a "
+                "PerVersion, once for each version.",
                 secret=secret.name,
             )
 
 
-def _values_read_by(argument: providers.Provider[Any]) -> Iterator[SecretProvider[Any]]:
+def _values_read_by(
+    argument: providers.Provider[Any],
+) -> Iterator[SecretProvider[Any] | PerVersion[Any]]:
     if isinstance(argument, providers.Selector):
         chosen = argument.providers.values()
-        yield from (part for part in chosen if isinstance(part, SecretProvider))
+        yield from (part for part in chosen if isinstance(part, _CHANGING))
     if isinstance(argument, providers.Dependency):
         # An attribute of a DependenciesContainer is one: it calls what stands in for it.
         standing_in = argument.last_overriding
-        if isinstance(standing_in, SecretProvider):
+        if isinstance(standing_in, _CHANGING):
             yield standing_in
     root: object = argument
     while isinstance(root, _EVALUATING):
         root = root.provides
-    if root is not argument and isinstance(root, SecretProvider):
+    if root is not argument and isinstance(root, _CHANGING):
         yield root
 
 

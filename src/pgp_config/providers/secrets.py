@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from abc import abstractmethod
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast, overload
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast, overload
 
 from dependency_injector import providers
 from pydantic import SecretStr
@@ -33,12 +33,30 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class Waiting:
     """A read that needs a flight, and the scope that will keep what it brings."""
 
+    secret: SecretProvider[Any]
     cache: Cache
     flight: Flight
     scope: Scope | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight(Generic[T]):
+    """What a scope sees of one secret, for an object that is built from it.
+
+    Attributes:
+        value: The value; never shown.
+        spec: Whose value it is: that of the secret, or of one that overrides it.
+        known: The version that it is of; None for a value that a test gave.
+        token: What stands for a given value in place of a version.
+    """
+
+    value: T = field(repr=False)
+    spec: Spec[Any]
+    known: Known[T] | None
+    token: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +191,18 @@ class SecretProvider(providers.Provider[T]):
 
     def _read(self, scope: Scope | None) -> T:
         step = self._begin(scope)
-        if isinstance(step, _Waiting):
+        if isinstance(step, Waiting):
             self._refuse_to_block(f"await {self._hint}.async_()")
             return self._finish(step, step.cache.wait(self._spec, step.flight))
         return step
 
     async def _read_async(self, scope: Scope | None) -> T:
         step = self._begin(scope)
-        if isinstance(step, _Waiting):
+        if isinstance(step, Waiting):
             return self._finish(step, await step.cache.wait_async(self._spec, step.flight))
         return await step if inspect.isawaitable(step) else step
 
-    def _begin(self, scope: Scope | None) -> T | _Waiting:
+    def _begin(self, scope: Scope | None) -> T | Waiting:
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
         if scope is not None and self.name in scope.given:
@@ -204,6 +222,48 @@ class SecretProvider(providers.Provider[T]):
         """Whether a test gave a value in place of the source's."""
         return self.last_overriding is not None or (scope is not None and self.name in scope.given)
 
+    # -- for an object that is built from it -------------------------------------------------
+
+    @property
+    def spec(self) -> Spec[T]:
+        """What its container's cache knows it by."""
+        return self._spec
+
+    def look(self, scope: Scope) -> Sight[T] | Waiting:
+        """The version that a scope sees, with its value; or what to wait for.
+
+        Args:
+            scope: The open one, or one that a read outside of scopes made for itself.
+        """
+        self.was_read = True
+        if self.name in scope.given:
+            value = self._given(scope.given[self.name])
+            token = scope.setdefault((self._spec, Sight), object())
+            return Sight(cast("T", scope.setdefault(self._key, value)), self._spec, None, token)
+        overriding = self.last_overriding  # a local reference, as in `_begin`
+        if isinstance(overriding, SecretProvider):
+            return overriding.look(scope)
+        if overriding is not None:
+            constant = isinstance(overriding, providers.Object)
+            token = overriding if constant else scope.setdefault((self._spec, Sight), object())
+            return Sight(cast("T", overriding()), self._spec, None, token)
+        return self._look(self._bound(), scope)
+
+    @abstractmethod
+    def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
+        """As the cache has it."""
+
+    def looked(self, step: Waiting, known: Known[T]) -> Sight[T]:
+        """What is seen after the wait."""
+        if step.scope is not None:
+            known = self._fix(step.scope, known, step.cache)
+        return Sight(step.cache.shown(self._spec, known), self._spec, known)
+
+    def _fix(self, scope: Scope, known: Known[T], cache: Cache) -> Known[T]:
+        scope.keep(self._spec, self._spec, known, cache)
+        # Not `known`: of two threads that read at once, both see the first one's.
+        return cast("Known[T]", scope.seen.get(self._spec, known))
+
     def _bound(self) -> Cache:
         if self._cache is None:
             raise DeclarationError(
@@ -215,10 +275,10 @@ class SecretProvider(providers.Provider[T]):
         return self._cache
 
     @abstractmethod
-    def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
+    def _ask(self, cache: Cache, scope: Scope | None) -> T | Waiting:
         """The value as the cache has it, or what to wait for."""
 
-    def _finish(self, step: _Waiting, known: Known[T]) -> T:
+    def _finish(self, step: Waiting, known: Known[T]) -> T:
         if step.scope is None:
             return known.value
         return step.scope.keep(self._spec, self._spec, known, step.cache)
@@ -252,7 +312,7 @@ class SecretProvider(providers.Provider[T]):
             DeclarationError: If a dynamic secret would take the place of a static one.
         """
         if not isinstance(provider, providers.Provider):
-            provider = _GivenValue(self._given(provider))
+            provider = GivenValue(self._given(provider))
         self._refuse_override(provider)
         context: providers.OverridingContext[Self] = super().override(provider)
         self._choose_key()
@@ -329,13 +389,23 @@ class DynamicSecret(SecretProvider[T]):
 
     __slots__ = ()
 
-    def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
+    def _ask(self, cache: Cache, scope: Scope | None) -> T | Waiting:
         # Outside a scope a read works as if it opened one for itself.
         scope = Scope() if scope is None else scope
         outcome = scope.begin(cache, self._spec)
         if isinstance(outcome, Flight):
-            return _Waiting(cache, outcome, scope)
+            return Waiting(self, cache, outcome, scope)
         return scope.keep(self._spec, self._spec, outcome, cache)
+
+    def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
+        seen = scope.seen.get(self._spec)
+        if seen is not None:
+            return Sight(cache.shown(self._spec, seen), self._spec, seen)
+        outcome = scope.begin(cache, self._spec)
+        if isinstance(outcome, Flight):
+            return Waiting(self, cache, outcome, scope)
+        known = self._fix(scope, outcome, cache)
+        return Sight(cache.shown(self._spec, known), self._spec, known)
 
     def refresh(self) -> bool:
         """Ask the source now, and see its answer in this scope from now on; after a 401, say.
@@ -470,7 +540,7 @@ class StaticSecret(SecretProvider[T]):
 
     __slots__ = ()
 
-    def _ask(self, cache: Cache, scope: Scope | None) -> T | _Waiting:
+    def _ask(self, cache: Cache, scope: Scope | None) -> T | Waiting:
         known = cache.current(self._spec)
         if known is None:
             return self._load(cache, scope)
@@ -478,7 +548,14 @@ class StaticSecret(SecretProvider[T]):
             return known.value
         return cast("T", scope.setdefault(self._spec, known.value))
 
-    def _load(self, cache: Cache, scope: Scope | None) -> _Waiting:
+    def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:  # noqa: ARG002  a dynamic one needs it
+        known = cache.current(self._spec)
+        if known is None:
+            # A scope that a read made for itself is none in which a static secret is not fetched.
+            return self._load(cache, open_scope())
+        return Sight(known.value, self._spec, known)
+
+    def _load(self, cache: Cache, scope: Scope | None) -> Waiting:
         if scope is not None and not cache.closed:
             raise StaticSecretInScope(
                 "is static, was not loaded at start-up, and is not fetched while a scope is open",
@@ -486,7 +563,7 @@ class StaticSecret(SecretProvider[T]):
                 secret=self.name,
                 container=self.container_name,
             )
-        return _Waiting(cache, cache.depart([self._spec])[self._spec], None)
+        return Waiting(self, cache, cache.depart([self._spec])[self._spec], None)
 
     def _refuse_override(self, provider: providers.Provider[Any]) -> None:
         for part in (provider, *provider.traverse()):
@@ -505,7 +582,7 @@ def _scope_of_read() -> Scope:
     return Scope() if scope is None else scope
 
 
-class _GivenValue(providers.Object[T]):
+class GivenValue(providers.Object[T]):
     """A value that overrides a secret; unlike `providers.Object` it does not show it."""
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """Local stand-ins for what the fleet calls; for tests and the demo, never for real secrets.
 
-They listen on 127.0.0.1 at a free port, and stop with their `with` block.
+They listen on 127.0.0.1 at a free port, and stop with their `with` block. `lookalikes.postgres` is no
+stand-in: it runs the real PostgreSQL of this machine.
 """
 
 from pgp_services.lookalikes.changenow import ChangeNowServer
