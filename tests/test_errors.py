@@ -17,7 +17,6 @@ from pgp_config import (
     SourceTimeout,
     StartupError,
     StaticSecretInScope,
-    UptakeUnavailable,
 )
 
 ALL = [
@@ -31,7 +30,6 @@ ALL = [
     SecretUnavailable,
     SourceTimeout,
     StaticSecretInScope,
-    UptakeUnavailable,
 ]
 
 

@@ -15,7 +15,6 @@ from pgp_config.errors import (
     SourceTimeout,
     StartupError,
     StaticSecretInScope,
-    UptakeUnavailable,
 )
 from pgp_config.events import Observer, default_observers
 from pgp_config.key_rings import Keys
@@ -71,7 +70,6 @@ __all__ = [
     "StaticSecret",
     "StaticSecretInScope",
     "Uptake",
-    "UptakeUnavailable",
     "default_observers",
     "request_scope",
     "rotation_retry",

@@ -10,7 +10,6 @@ PgpConfigError
 │   ├── SecretRefused                      the other side refused every version that there is
 │   ├── SourceTimeout (TimeoutError)       no answer within the budget
 │   └── BuildError                         an object could not be built from its secrets, and there is none
-├── UptakeUnavailable                      the uptake store cannot be reached
 ├── ChangedMeanwhile                       somebody else changed what was to be changed
 ├── RejectedVersion (ValueError)           a version came, and may not be served
 ├── StaticSecretInScope (RuntimeError)     a static secret would have been fetched during a request
@@ -150,10 +149,6 @@ class SourceTimeout(SecretUnavailable, TimeoutError):  # noqa: N818  as above
 
 class BuildError(SecretUnavailable):
     """An object could not be built from its secrets, and no older one is in service."""
-
-
-class UptakeUnavailable(PgpConfigError):  # noqa: N818  as above
-    """The uptake store does not answer, or not as it should; reads of secrets do not depend on it."""
 
 
 class ChangedMeanwhile(PgpConfigError):  # noqa: N818  as above

@@ -1,6 +1,8 @@
 """One contract over all uptake stores."""
 
+import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 import redis as redis_library
@@ -103,6 +105,22 @@ def test_what_was_written_before_the_machine_was_started_is_gone(clock, tmp_path
     made.report([entry("b")])
     clock.now = 2000.0
     assert [each.entry.instance for each in made.read("KEY")] == ["b"]
+
+
+def test_a_process_that_waits_to_write_prunes_nothing_that_was_written_meanwhile(tmp_path, entry):
+    """The moment of a report is taken when nobody else can write any more, not before the wait."""
+    alone = []
+
+    def now():
+        with closing(sqlite3.connect(tmp_path / "x", timeout=0)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                alone.append(True)
+        return 1000.0
+
+    SqliteUptake(tmp_path / "x", clock=now).report([entry("a")])
+    assert alone == [True]
 
 
 def test_namespaces_keep_apart(tmp_path, redis_server, entry):

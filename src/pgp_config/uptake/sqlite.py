@@ -64,12 +64,14 @@ class SqliteUptake:
 
     def report(self, entries: Sequence[Entry]) -> None:
         """As `UptakeStore.report`."""
-        now = self._clock()
-        rows = [
-            (self._namespace, each.secret, each.instance, each.to_json(), now, now + each.ttl)
-            for each in entries
-        ]
         with self._connection() as connection:
+            # The moment is taken while nobody else writes: what came later would be pruned with an older one.
+            connection.execute("BEGIN IMMEDIATE")
+            now = self._clock()
+            rows = [
+                (self._namespace, each.secret, each.instance, each.to_json(), now, now + each.ttl)
+                for each in entries
+            ]
             connection.execute(_PRUNE, (now, now))
             connection.executemany(_WRITE, rows)
 
