@@ -989,3 +989,15 @@ def test_known_versions_show_no_value(plain):
     found = plain._cache.fetch_version(plain.key._spec, 1)
     assert isinstance(found, Known)
     assert "key-1" not in repr(found) + repr(plain.key.at_version(1))
+
+
+def test_an_overlap_holds_no_version_in_the_sense_of_uptake(source, make, clock):
+    """Disabling the old version is what ends the overlap: nobody is to wait for the one with the other."""
+    source.add(NAME, "k1")
+    secrets = make(Ring)
+    secrets.load()
+    source.add(NAME, "k2")
+    clock.advance(6)
+    with request_scope():
+        assert secrets.keys().previous_version == 1
+    assert [use.in_use for use in secrets._cache.uses()] == [(2,)]
