@@ -1,5 +1,7 @@
 """Runs the examples of README.md and docs/ as tests, each document from its top."""
 
+import os
+import signal
 from contextlib import ExitStack
 
 import pytest
@@ -18,6 +20,10 @@ def _close(namespace):
             if isinstance(value, kind):
                 value.close()
 
+
+if hasattr(os, "register_at_fork"):
+    # A child that hangs, in whatever library was forked with it, fails its test and not the whole run.
+    os.register_at_fork(after_in_child=lambda: signal.alarm(120))
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],

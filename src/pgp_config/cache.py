@@ -1232,10 +1232,8 @@ class Cache:
         self._released = told
         for entry in self._entries.values():
             entry.released = told
-            for reference, _ in list(entry.alive.values()):
-                known = reference()
-                if known is not None:
-                    _watch(entry, known)
+            for known in filter(None, [watched() for watched, _ in entry.alive.values()]):
+                _watch(entry, known)
 
     def _state_of(self, entry: _Entry, age: float | None) -> str:
         if age is None:

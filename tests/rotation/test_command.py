@@ -16,7 +16,9 @@ import typer
 from typer.testing import CliRunner
 
 from pgp_config.cli import app
+from pgp_config.cli.shown import Shown
 from pgp_config.uptake.urls import store_from_url
+from pgp_config.uptake.verdict import Verdict
 
 CANARY = "canary-7f3a"
 OLD, NEW = f"{CANARY}-old", f"{CANARY}-new"
@@ -561,3 +563,8 @@ def test_what_a_person_types_is_not_echoed(monkeypatch):
     monkeypatch.setattr(command.typer, "prompt", lambda text, **how: asked.append(how) or NEW)
     assert command._read_input() == NEW.encode()
     assert asked == [{"hide_input": True, "confirmation_prompt": True, "err": True}]
+
+
+def test_that_nobody_reports_is_told_to_a_person(capsys):
+    Shown("KEY", "rotate", as_json=False).tell(Verdict("unknown"))
+    assert capsys.readouterr().out == "? No process reports that it uses this secret.\n"

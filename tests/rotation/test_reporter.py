@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -24,6 +25,7 @@ from pgp_config import (
 )
 from pgp_config.events import TakenUp, UptakeUnreported
 from pgp_config.scopes import Scope
+from pgp_config.uptake import reporter as module
 from pgp_config.uptake.base import MemoryUptake
 from pgp_config.uptake.reporter import (
     LEEWAY,
@@ -643,3 +645,23 @@ def test_under_gevent_it_reports_too(tmp_path):
         timeout=60,
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_at_the_interpreters_exit_it_says_so_and_after_its_end_nothing(
+    store, secrets, uptake, say
+):
+    say()
+    (reporter,) = uptake.reporters
+    reporter._at_exit()
+    assert store.read("KEY") == []
+    gone = weakref.ref(type("Gone", (), {})())
+    module._closing(gone)()
+
+
+def test_a_child_of_a_process_whose_container_is_gone_watches_nothing(store):
+    reporter = module.Reporter(store, "Split2", service="split2", ttl=60)
+    parent = reporter.instance
+    reporter.renew_after_fork()
+    assert reporter.instance != parent
+    assert reporter.attempt() is None
+    reporter.close()
