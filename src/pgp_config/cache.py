@@ -276,8 +276,8 @@ class SecretUse:
         name: Its name in the source.
         kind: "static" or "dynamic".
         version: The version that is served to new scopes, or None.
-        in_use: The versions that the process holds, in order: the one served, and those that open
-            scopes, or objects built from them, still have.
+        in_use: The versions that the process holds, in order: the one served, those that open
+            scopes, or objects built from them, still have, and an older one that the other side wants.
         refused: The versions that failed their type here, in order.
         read_ago: Seconds since a scope last read it; None where it was not read, and for static ones:
             their reads are not counted.
@@ -295,6 +295,21 @@ class SecretUse:
     confirmed_ago: float | None
     failing: bool
     max_stale: float
+
+    def joined(self, other: SecretUse) -> SecretUse:
+        """This and another declaration of the same secret, as one: what is worse of both."""
+        versions = [row.version for row in (self, other) if row.version is not None]
+        return replace(
+            self,
+            kind="static" if "static" in (self.kind, other.kind) else "dynamic",
+            version=min(versions, default=None),
+            in_use=tuple(sorted({*self.in_use, *other.in_use})),
+            refused=tuple(sorted({*self.refused, *other.refused})),
+            read_ago=_least(self.read_ago, other.read_ago),
+            confirmed_ago=_least(self.confirmed_ago, other.confirmed_ago),
+            failing=self.failing or other.failing,
+            max_stale=max(self.max_stale, other.max_stale),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -716,7 +731,10 @@ class Cache:
         known, flight = entry.known, entry.flight
         if known is None or self._is_paused(entry) or entry.freshness.age_limit == 0:
             return None  # where each scope asks by itself, or the next fetch is to come
-        is_served = version is None or version == known.version
+        previous = None if known.overlap is None else known.overlap.previous
+        # Of a key ring the previous version verifies: a leaked one is to be out of use at once.
+        served = (None, known.version, None if previous is None else previous.version)
+        is_served = version in served
         if not is_served and (flight is None or (version or 0) < known.version):
             return None
         now = self.clock()
@@ -946,7 +964,7 @@ class Cache:
         spec = entry.spec
         value = spec.decoder.decode(payload, refuse_private_keys=spec.dynamic)
         redactor.learn(spec.name, tuple(confidential_texts(value)))
-        promoted = Known(value, payload.version, 0, 0, 0, _mark_of(payload))
+        promoted = Known(value, payload.version, 0, 0, 0, mark=_mark_of(payload))
         return self._confirmed(entry, promoted, flight)
 
     def _confirmed(self, entry: _Entry, known: Known[Any], flight: Flight) -> Known[Any]:
@@ -1219,7 +1237,10 @@ class Cache:
         now = self.clock()
         with self._lock:
             rows = [_use_of(entry, now) for entry in self._entries.values()]
-        return sorted(rows, key=lambda row: row.name)
+        found: dict[str, SecretUse] = {}
+        for row in rows:
+            found[row.name] = row.joined(found.get(row.name, row))
+        return sorted(found.values(), key=lambda row: row.name)
 
     def on_release(self, told: Callable[[object], None]) -> None:
         """Have this called whenever a version that a fetch brought, or confirmed, was let go.
@@ -1369,9 +1390,15 @@ def _watch(entry: _Entry, known: Known[Any]) -> None:
     entry.alive[id(reference)] = (reference, known.version)
 
 
+def _least(*ages: float | None) -> float | None:
+    return min((age for age in ages if age is not None), default=None)
+
+
 def _use_of(entry: _Entry, now: float) -> SecretUse:
     known = entry.known
     in_use = {number for watched, number in list(entry.alive.values()) if watched() is not None}
+    favourite = None if entry.verdicts is None else entry.verdicts.favourite()
+    in_use |= set() if favourite is None else {favourite}
     return SecretUse(
         name=entry.spec.name,
         kind="dynamic" if entry.spec.dynamic else "static",

@@ -682,7 +682,9 @@ class Registry(Generic[T]):
     # -- texts -------------------------------------------------------------------------------
 
     def _numbers(self, versions: Iterable[object]) -> dict[str, int]:
-        pairs = zip(self._secrets, versions, strict=True)
+        # A key ring's version is a pair: its number, and that of the key before it.
+        firsts = (each[0] if isinstance(each, tuple) else each for each in versions)
+        pairs = zip(self._secrets, firsts, strict=True)
         return {name: version for name, version in pairs if isinstance(version, int)}
 
     def _first(self, instance: Instance[T]) -> Event:

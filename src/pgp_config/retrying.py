@@ -139,8 +139,12 @@ def _wait_in_thread(news: Future[None], limit: float, secret: str) -> None:
 
 
 async def _wait_in_loop(news: Future[None], limit: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.wrap_future(news), limit)
+    landing = asyncio.wrap_future(news)
+    try:
+        # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the news.
+        await asyncio.wait({landing}, timeout=limit)
+    finally:
+        landing.cancel()
 
 
 def _refuse_to_block(secret: str) -> None:

@@ -125,7 +125,8 @@ class Scope(dict[object, Any]):
         return kept
 
     def _forget_if_outdated(self, key: object, parts: Mapping[Spec[Any], Known[Any]]) -> None:
-        if any(self.seen.get(spec, part).version != part.version for spec, part in parts.items()):
+        # Not by number: after a refresh a better object of the same versions may be there.
+        if any(self.seen.get(spec, part) is not part for spec, part in parts.items()):
             self.derived.pop(key, None)
             self.pop(key, None)
 

@@ -120,6 +120,11 @@ class Verdicts:
         """Done as soon as anything is known that is not known now; take it before you decide."""
         return self._news
 
+    def favourite(self) -> int | None:
+        """The older version that requests start with for now, if there is one."""
+        with self._lock:
+            return self._favourite if self.clock() < self._favoured_until else None
+
     # -- what to try -------------------------------------------------------------------------
 
     def is_refused(self, number: int) -> bool:

@@ -350,7 +350,7 @@ def test_a_generated_value_is_nowhere_to_be_seen(run, said, secret_manager):
         ([], "", "no value was given"),
         ([], " \n", "no value was given"),
         (["--value-file", "/nowhere"], "", "cannot be read"),
-        (["--generate", "hex:1"], "", "there is no generator"),
+        (["--generate", "hex:1"], "", "there is no such generator"),
         (["--container", "nowhere:X"], NEW, "cannot be imported"),
         (["--uptake", "ftp://x"], NEW, "unknown scheme"),
         (["--source", "ftp://x"], NEW, "no source for the scheme"),

@@ -19,7 +19,8 @@ app = typer.Typer(
     help="Secrets that rotate while the service runs.",
 )
 app.command()(emulator)
-app.command()(rotate)
+# What is too much is refused by the command itself: it may be a value, and is not to be shown.
+app.command(context_settings={"allow_extra_args": True})(rotate)
 
 
 def main() -> None:

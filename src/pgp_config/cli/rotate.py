@@ -33,6 +33,7 @@ DONE, FAILED, NOT_SAFE, INTERRUPTED = 0, 1, 3, 130
 
 
 def rotate(  # noqa: PLR0917  typer makes options of them
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="The secret's name in its source.")],
     source: Annotated[
         str,
@@ -123,8 +124,14 @@ def rotate(  # noqa: PLR0917  typer makes options of them
         typer.Option(min=0, help="Seconds for which processes that are starting are waited for."),
     ] = SETTLE,
     keep_old: Annotated[
-        bool, typer.Option("--keep-old", help="Leave the old version enabled.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--keep-old/--disable-old",
+            help="Leave the old version enabled, or disable it in the end; by default it is disabled, unless "
+            "the container declares a key ring, which verifies with both.",
+            show_default=False,
+        ),
+    ] = None,
     wait_for_restarts: Annotated[
         bool,
         typer.Option(
@@ -143,6 +150,11 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     It ends with 0 (done), 1 (refused or failed), 2 (wrong use), 3 (not proved in time that the old version is unread:
     it stays enabled), or 130 (interrupted).
     """
+    if context.args:
+        raise typer.BadParameter(
+            "One argument is too many. If it is a value: others can see it there, and the shell has kept it. Choose "
+            "another, and pipe it in."
+        )
     _refuse_two(
         [value_file is not None, generate_ is not None, continue_, forget], rollback, plan=plan
     )
@@ -229,6 +241,8 @@ def _read(file: Path) -> bytes:
 
 
 def _read_input() -> bytes:
+    if sys.stdin is None:  # it was closed, as some supervisors do
+        return b""
     if sys.stdin.isatty():
         text: str = typer.prompt(
             "The new value", hide_input=True, confirmation_prompt=True, err=True

@@ -11,6 +11,7 @@ from dependency_injector import providers
 
 from pgp_config.errors import BlockingRead, DeclarationError
 from pgp_config.forking import gate
+from pgp_config.key_rings import Keys
 from pgp_config.leases import Combination, Recipe, Registry
 from pgp_config.providers.secrets import GivenValue, SecretProvider, Sight, Waiting
 from pgp_config.scopes import Scope, current_scope, open_scope
@@ -209,7 +210,7 @@ class PerVersion(providers.Provider[T]):
             versions,
             tuple(0 if sight.known is None else sight.known.tick for sight in sights),
             tuple(sight.value for sight in sights),
-            not all(isinstance(version, int) for version in versions),
+            any(sight.known is None for sight in sights),
         )
 
     def _hold(self, scope: Scope | None, leased: Instance[T], sights: list[Sight[Any]]) -> T:
@@ -309,10 +310,12 @@ class PerVersion(providers.Provider[T]):
 
 
 def _version_of(secret: SecretProvider[Any], sight: Sight[Any]) -> object:
-    """The number; or what stands for a value that was given, or for another secret's version."""
+    """The number, of a key ring also that of the key before it; or what stands for a given value."""
     if sight.known is None:
         return sight.token
-    number = sight.known.version
+    number: object = sight.known.version
+    if isinstance(sight.value, Keys):
+        number = number, sight.value.previous_version
     return number if sight.spec is secret.spec else (sight.spec, number)
 
 

@@ -116,6 +116,11 @@ class SecretProvider(providers.Provider[T]):
         return isinstance(self, DynamicSecret)
 
     @property
+    def has_overlap(self) -> bool:
+        """Whether the version before is in use beside the current one: a key ring."""
+        return self._spec.grace is not None
+
+    @property
     def name(self) -> str:
         """The secret's name in its source."""
         return self._spec.name

@@ -18,6 +18,7 @@ import re
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 from pgp_config.errors import DeclarationError
@@ -102,6 +103,8 @@ class PubSubListener:
         self._service = _name_part(service or os.environ.get("K_SERVICE") or "pgp-config")
         self._containers = containers
         self._factory = client_factory or _google_client
+        if client_factory is None:
+            _require_google()
         self._begin_anew()
         gate.register(self)
 
@@ -110,7 +113,8 @@ class PubSubListener:
         self._thread: threading.Thread | None = None
         self._session: _Session | None = None
         self._own: str | None = None
-        self._is_resting = False
+        self._is_wanted = False
+        self._forks = 0
         self._listening = threading.Event()
 
     def __repr__(self) -> str:
@@ -127,19 +131,21 @@ class PubSubListener:
         Args:
             container: A container that is told as well.
 
-        Raises:
-            DeclarationError: If Google's Pub/Sub client is not installed.
         """
         if container is not None and container not in self._containers:
             self._containers = (*self._containers, container)
-        if self._thread is not None:
+        if self._is_wanted:
             return
-        if self._factory is _google_client:
-            _require_google()
         with self._lock:
-            if self._thread is None:
-                self._launch()
+            if not self._is_wanted:
+                self._is_wanted = True
                 atexit.register(self.close)
+            self._launch_if_wanted()
+
+    def _launch_if_wanted(self) -> None:
+        """Not while the process forks, perhaps several times at once."""
+        if self._is_wanted and self._thread is None and self._forks == 0:
+            self._launch()
 
     def _launch(self) -> None:
         if self._given is None:
@@ -162,21 +168,21 @@ class PubSubListener:
 
     def close(self) -> None:
         """Stop listening and delete the subscription, if it was made here; idempotent."""
+        with self._lock:
+            self._is_wanted = False
         self._stop()
         atexit.unregister(self.close)
 
-    def _stop(self) -> bool:
-        """End the thread; whether there was one."""
+    def _stop(self) -> None:
+        """End the thread, if there is one."""
         with self._lock:
             session, self._session = self._session, None
             thread, self._thread = self._thread, None
             self._listening.clear()
-        if session is None or thread is None:
-            return False
-        session.end()
-        thread.join(PATIENCE)
-        self._own = None
-        return True
+        if session is not None and thread is not None:
+            session.end()
+            thread.join(PATIENCE)
+            self._own = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -193,13 +199,15 @@ class PubSubListener:
         The subscription ends too. gRPC closes a connection later than it says; the child inherits it
         then, and Pub/Sub would go on to send messages there (measured: they came a minute late).
         """
-        self._is_resting = self._stop()
+        with self._lock:
+            self._forks += 1
+        self._stop()
 
     def resume_after_fork(self) -> None:
         """In the parent: listen again, to a new subscription."""
         with self._lock:
-            if self._is_resting and self._thread is None:
-                self._launch()
+            self._forks -= 1
+            self._launch_if_wanted()
 
     def renew_after_fork(self) -> None:
         """In a child: the parent listens, and the subscription is its own."""
@@ -358,13 +366,14 @@ def _name_part(service: str) -> str:
 
 
 def _require_google() -> None:
-    try:
-        import google.cloud.pubsub_v1  # noqa: F401, PLC0415  an extra
-    except ImportError:
-        raise DeclarationError(
-            "a listener needs Google's Pub/Sub client",
-            remedy="Install it: pip install 'pgp-config[pubsub]'.",
-        ) from None
+    # Looked for when the service starts, and not imported: a request would be the first to be told.
+    with contextlib.suppress(ModuleNotFoundError):
+        if find_spec("google.cloud.pubsub_v1") is not None:
+            return
+    raise DeclarationError(
+        "a listener needs Google's Pub/Sub client",
+        remedy="Install it: pip install 'pgp-config[pubsub]'.",
+    )
 
 
 def _google_client() -> Any:  # noqa: ANN401  Google's client has no types

@@ -84,7 +84,9 @@ def rollback_of(look: Look) -> Mark | None:
     mark = look.mark
     if mark is not None and mark.action == BACK and not (mark.done and mark.new != look.newest):
         return mark
-    bad, good = look.newest, max((n for n in look.kept if n < look.newest), default=None)
+    # Without a mark nobody knows why a version was disabled: it may have been a bad one.
+    below = (n for n in look.kept if n < look.newest and look.state(n) == "enabled")
+    bad, good = look.newest, max(below, default=None)
     if mark is not None and mark.action == FORWARD:
         if mark.new is None and look.newest == mark.after:
             return None
@@ -96,7 +98,7 @@ def rollback_of(look: Look) -> Mark | None:
         )
     if good is None or look.state(good) not in ("enabled", "disabled"):
         raise RotationStopped(
-            "there is no version to go back to: the one before is destroyed, or never was",
-            remedy="Rotate to the value that you want: it becomes a new version.",
+            "there is no version to go back to: none below is enabled, or the one before is destroyed",
+            remedy="Enable the one to go back to; or rotate to the value that you want.",
         )
     return Mark(BACK, bad, look.newest, copy_of=good)

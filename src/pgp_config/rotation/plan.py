@@ -77,6 +77,8 @@ def _rotation(look: Look, *, keep_old: bool) -> Plan:
         steps.append(f"wait until every process has version {new} and none holds version {old}")
     if old is not None and not keep_old:
         steps.append(f"disable version {old} under its etag")
+    elif old is not None:
+        steps.append(f"leave version {old} enabled; --disable-old disables it")
     return Plan("rotate", old, new, mark is not None, tuple(steps), 1, len(look.kept))
 
 

@@ -32,6 +32,9 @@ POLL = 1.0
 SETTLE = 10.0
 
 
+_OVERLAP = "What was signed with it may still verify; --disable-old ends that."
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a rotation waits.
@@ -41,7 +44,8 @@ class Options:
         timeout: Seconds to wait for the uptake at most, 0 or more.
         settle: Seconds before which "safe" is not believed, 0 or more.
         gone_after: Seconds without a report after which a process is taken to be gone.
-        keep_old: Leave the old version enabled.
+        keep_old: Whether to leave the old version enabled; None for what the declaration says: a key ring
+            goes on verifying with it.
         wait_for_restarts: Wait for processes that need a restart.
     """
 
@@ -49,7 +53,7 @@ class Options:
     timeout: float = 300.0
     settle: float = SETTLE
     gone_after: float = inf
-    keep_old: bool = False
+    keep_old: bool | None = None
     wait_for_restarts: bool = False
 
 
@@ -118,7 +122,7 @@ class Rotation:
         """
         look = self._look()
         try:
-            plan = plan_of(look, rollback=rollback, keep_old=self._options.keep_old)
+            plan = plan_of(look, rollback=rollback, keep_old=self._keeps_old())
         except RotationStopped as fault:
             raise fault.located(secret=self._name) from None
         heard = self._heard()
@@ -270,10 +274,17 @@ class Rotation:
         if verdict.state != "safe":
             return self._outcome(self._state_of(verdict), mark, verdict)
         self._tell(f"Version {mark.old} is unread.")
-        if not self._options.keep_old:
+        if self._keeps_old():
+            self._tell(f"Version {mark.old} stays enabled. {_OVERLAP}")
+        else:
             self._disable(look, mark, mark.old)
         self._note(mark, replace(mark, done=True))
         return self._outcome("done", mark, verdict)
+
+    def _keeps_old(self) -> bool:
+        if self._options.keep_old is None:
+            return any(each.has_overlap for each in self._declarations)
+        return self._options.keep_old
 
     def _undo(self, look: Look, mark: Mark) -> Outcome:
         if mark.new is None:
@@ -341,7 +352,8 @@ class Rotation:
         if verdict.state == "safe":
             return waited >= self._options.settle
         reasons = {laggard.reason for laggard in verdict.waiting_for}
-        needs_restarts = reasons == {"restart"} or self._is_static()
+        # What the processes say goes before what a declaration, or a mere name, lets one think.
+        needs_restarts = reasons == {"restart"} if reasons else self._is_static()
         if "refused" in reasons or (needs_restarts and not self._options.wait_for_restarts):
             return True
         return waited >= self._options.timeout
@@ -387,7 +399,7 @@ class Rotation:
         mark = look.mark
         if mark is not None and mark.action == FORWARD and mark.new == look.served:
             self._tell(f"It was rotated already: version {mark.new} has this value.")
-            if not self._options.keep_old and look.state(mark.old or 0) == ENABLED:
+            if not self._keeps_old() and look.state(mark.old or 0) == ENABLED:
                 return self._finish(look, mark)
             return self._outcome("done", mark, None)
         raise RotationStopped(

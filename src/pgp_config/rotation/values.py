@@ -59,6 +59,11 @@ class Declaration(Protocol):
         """Whether services reload it."""
         ...
 
+    @property
+    def has_overlap(self) -> bool:
+        """Whether services go on using the old version beside the new one, for a grace."""
+        ...
+
     def check(self, payload: Payload) -> None:
         """Refuse what may not be served.
 
@@ -85,6 +90,7 @@ class Undeclared:
         self.name = name
         self.is_dynamic = ReloadPolicy().fault_of(name) is None
         self.is_binary = declared in (bytes, SecretBytes)
+        self.has_overlap = False
         self._decoder = Decoder(declared)
 
     def check(self, payload: Payload) -> None:
@@ -159,7 +165,7 @@ def generate(recipe: str) -> Value:
     make = _GENERATORS.get(match[1]) if match else None
     if match is None or make is None or not LEAST_SIZE <= int(match[2]) <= MOST_SIZE:
         raise DeclarationError(
-            f"there is no generator {recipe!r}",
+            "there is no such generator",  # not quoted: it may be a value that was given by mistake
             remedy=f"Write one of {', '.join(f'{name}:32' for name in _GENERATORS)}, with "
             f"{LEAST_SIZE} to {MOST_SIZE}, or fernet.",
         )

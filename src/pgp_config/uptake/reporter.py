@@ -19,6 +19,7 @@ from pgp_config.events import (
     Confirmed,
     FetchFailed,
     Loaded,
+    PreviousVersionUsed,
     Reloaded,
     TakenUp,
     UptakeUnreported,
@@ -60,7 +61,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
 #: Seconds that `close()` waits for a report under way: more than a store may take.
 CLOSING_PATIENCE = 3.0
 
-_NEWS = (Confirmed, Loaded, Reloaded, FetchFailed, VersionRejected)
+_NEWS = (Confirmed, Loaded, Reloaded, FetchFailed, PreviousVersionUsed, VersionRejected)
 
 _logger = logging.getLogger("pgp_config")
 
