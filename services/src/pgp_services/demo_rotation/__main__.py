@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
-import json
 import os
 import secrets as random_secrets
 import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,7 +24,6 @@ from pgp_services.demo_rotation.traffic import (
     PATIENCE,
     QUERY,
     WEBHOOK,
-    Answer,
     Traffic,
     send,
 )
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 #: Seconds of `max_age`, while processes poll and while they are pushed to.
 POLLING_AGE, PUSHED_AGE = 3.0, 3600.0
 
+#: How the processes hear of a rotation.
+POLLING, PUSH = f"polling, max_age {POLLING_AGE:.0f} s", f"push, max_age {PUSHED_AGE:.0f} s"
+
 #: Seconds that the command waits at least (`--settle`), and for how long one process is held back.
 SETTLE, HELD = 3.0, 5.5
 
@@ -45,7 +47,7 @@ RATE, SENDERS = 60.0, 8
 
 
 class Show:
-    """The rotations, under load.
+    """The rotations, under load; a request's own word counts for which version was used when.
 
     Args:
         stage: Everything that runs.
@@ -59,18 +61,20 @@ class Show:
         self._rate = rate
         self._turns: list[Turn] = []
         self._loads: list[Traffic] = []
-        self._held: list[Answer] = []
+        self._values: list[str] = []
+        self._release: Callable[[], None] = _nothing
 
     def run(self) -> Facts:
         """Rotate by polling, deploy, rotate by push, and roll back; what was measured."""
         key = random_secrets.token_hex(32)
-        self._stage.manager.add(DATABASE, self._stage.new_credentials(ROLES[0]))
+        self._stage.manager.add(DATABASE, self._new_credentials(ROLES[0]))
         self._stage.manager.add(WEBHOOK_KEY, key)
         self._tell(f"The service starts: one gunicorn of {PROCESSES} workers that poll")
         polling = self._stage.deploy_polling(POLLING_AGE)
         began = time.monotonic()
         with self._load(polling, key) as traffic:
-            self._rotate_database(traffic, ROLES[1], "polling", self._held_request(polling[0]))
+            self._stage.wait_for_reports()
+            self._rotate_database(traffic, ROLES[1], "polling", self._held_request(polling[0], traffic))
             self._rotate_webhook_key(traffic)
             self._tell(f"Deployed anew under load: {PROCESSES} instances that are pushed to")
             pushed = self._stage.deploy_pushed(PUSHED_AGE)
@@ -85,10 +89,11 @@ class Show:
                 refused = sum(not self._is_taken(server, key) for server in pushed)
         return Facts(
             turns=self._turns,
-            answers=[*self._held, *(a for load in self._loads for a in load.outcomes)],
+            compared={POLLING: self._turns[0], PUSH: self._turns[2]},
+            answers=[answer for load in self._loads for answer in load.outcomes],
             seconds=time.monotonic() - began,
             old_key_refused=refused,
-            rolled_back=self._is_same_value(DATABASE, 2, 4),
+            rolled_back=self._newest(DATABASE) == self._values[1],
         )
 
     @contextlib.contextmanager
@@ -115,9 +120,9 @@ class Show:
         way: str,
         held: contextlib.AbstractContextManager[object] | None = None,
     ) -> None:
-        title = f"database password, {way}"
+        title = f"database, {way}"
         self._tell(f"{title}: first the database gives {role}, which nobody uses, a new password")
-        value = self._stage.new_credentials(role)
+        value = self._new_credentials(role)
         self._turn(title, DATABASE, role, traffic, value, held)
 
     def _rotate_webhook_key(self, traffic: Traffic) -> None:
@@ -134,7 +139,7 @@ class Show:
         )
 
     def _roll_back(self, traffic: Traffic) -> None:
-        title = "database password, rollback"
+        title = "database, rollback"
         self._tell(f"{title}: the credentials of before are served again")
         self._turn(title, DATABASE, ROLES[1], traffic, "")
 
@@ -157,7 +162,7 @@ class Show:
         def tell(line: str) -> None:
             if line.endswith("is unread.") or line.startswith("Done:"):
                 verdicts.append(time.monotonic())
-            self._console.print(f"    {line}", style="dim", markup=False, highlight=False)
+            self._console.print(f"    {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
         released: list[float] = []
         with held or contextlib.nullcontext():
@@ -169,17 +174,22 @@ class Show:
         if switch is not None and code == 0:
             switch()
             code = self._command(secret, value, tell)
+        added = journal.added(secret, new)
+        self._turns = [
+            replace(turn, until=min(turn.until, added)) if turn.kind == _kind_of(secret) else turn
+            for turn in self._turns
+        ]
         self._turns.append(
             Turn(
                 title=title,
                 kind=_kind_of(secret),
                 new=used,
                 ended=code,
-                added=journal.added(secret, new),
+                added=added,
                 verdict=verdicts[0] if verdicts else None,
                 disabled=journal.disabled(secret, new - 1) if code == 0 else None,
                 released=released[0] if released else None,
-                answers=[*self._held, *traffic.outcomes],
+                answers=traffic.outcomes,
                 is_rollback=not value,
             )
         )
@@ -190,7 +200,7 @@ class Show:
         arguments = [secret, *more, "--service", SERVICE, "--settle", f"{SETTLE:.0f}"]
         arguments += ["--timeout", "60"]
         shown = " ".join(["pgp-config rotate", *arguments, *(["< new-value"] if value else [])])
-        self._console.print(f"  $ {shown}", style="bold", highlight=False)
+        self._console.print(f"  $ {shown}", style="bold", highlight=False, soft_wrap=True)
         return self._stage.rotate(arguments, value, tell)
 
     # -- who is held back --------------------------------------------------------------------
@@ -206,11 +216,11 @@ class Show:
         return thread
 
     @contextlib.contextmanager
-    def _held_request(self, server: Gunicorn) -> Iterator[None]:
+    def _held_request(self, server: Gunicorn, traffic: Traffic) -> Iterator[None]:
         """A request that began before the rotation, and does not end."""
         self._stage.hold.touch()
         self._release = lambda: self._stage.hold.unlink(missing_ok=True)
-        thread = threading.Thread(target=self._hold, args=(server,), name="demo-hold")
+        thread = threading.Thread(target=self._hold, args=(server, traffic), name="demo-hold")
         thread.start()
         self._tell("  One request is held open, with a query before and one after")
         try:
@@ -219,9 +229,9 @@ class Show:
             self._release()
             thread.join()
 
-    def _hold(self, server: Gunicorn) -> None:
+    def _hold(self, server: Gunicorn, traffic: Traffic) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
-        self._held.append(send(connection, QUERY, path="/hold"))
+        traffic.outcomes.append(send(connection, QUERY, path="/hold"))
         connection.close()
 
     @contextlib.contextmanager
@@ -242,18 +252,20 @@ class Show:
         finally:
             connection.close()
 
-    def _is_same_value(self, secret: str, *versions: int) -> bool:
+    def _newest(self, secret: str) -> str:
         source = GoogleSecretManager(PROJECT, endpoint=self._stage.manager.endpoint)
         try:
-            for version in versions[:-1]:
-                self._stage.manager.enable(secret, version)
-            values = [json.loads(source.fetch(secret, version).data) for version in versions]
+            return source.fetch(secret).data.decode()
         finally:
             source.close()
-        return all(value == values[0] for value in values)
+
+    def _new_credentials(self, role: str) -> str:
+        self._values.append(self._stage.new_credentials(role))
+        return self._values[-1]
 
     def _tell(self, text: str) -> None:
-        self._console.print(text if text.startswith(" ") else f"[bold cyan]{text}[/]")
+        style = "" if text.startswith(" ") else "bold cyan"
+        self._console.print(text, style=style, soft_wrap=True)
 
 
 def _kind_of(secret: str) -> str:
@@ -262,6 +274,10 @@ def _kind_of(secret: str) -> str:
 
 def _now() -> float:
     return time.monotonic()
+
+
+def _nothing() -> None:
+    """Nobody is held back."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

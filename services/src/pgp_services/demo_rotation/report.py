@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -10,7 +11,7 @@ from rich.table import Table
 from pgp_services.demo_rotation.traffic import OK, QUERY, WEBHOOK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -33,7 +34,8 @@ class Turn:
         verdict: When the command said that the old version is unread; None if it did not.
         disabled: When the old one was disabled, by Secret Manager's own word; None if it was not.
         released: When the process went on that was held back; None if none was.
-        answers: The answers of the service meanwhile and afterwards.
+        answers: All answers of the service that then ran.
+        until: When the next version of the secret was added; infinity if none was.
         is_rollback: A rollback disables the version that it replaces at once.
     """
 
@@ -46,6 +48,7 @@ class Turn:
     disabled: float | None
     released: float | None
     answers: Sequence[Answer]
+    until: float = inf
     is_rollback: bool = False
 
     def first_uses(self) -> dict[str, float]:
@@ -71,7 +74,7 @@ class Turn:
         return [
             a
             for a in self.answers
-            if a.kind == self.kind and a.status == OK and a.at >= self.added
+            if a.kind == self.kind and a.status == OK and self.added <= a.at < self.until
         ]
 
     def broken_promises(self) -> list[str]:
@@ -99,6 +102,7 @@ class Facts:
 
     Attributes:
         turns: The rotations, in their order.
+        compared: Those of them whose times are told side by side, by how the processes heard.
         answers: All answers of the service.
         seconds: How long it was under load.
         old_key_refused: How many processes refuse the old webhook key at the end.
@@ -106,6 +110,7 @@ class Facts:
     """
 
     turns: Sequence[Turn]
+    compared: Mapping[str, Turn]
     answers: Sequence[Answer]
     seconds: float
     old_key_refused: int
@@ -143,11 +148,11 @@ def show(facts: Facts, console: Console) -> None:
 
 def _moments(facts: Facts) -> Table:
     table = Table(
-        title=f"Seconds from the new version to …, with {PROCESSES} processes",
+        title=f"Seconds from the new version to …; {PROCESSES} processes",
         title_justify="left",
     )
-    table.add_column("")
-    for heading in ("last uptake", "held back until", "last use of the old", "verdict", "disabled"):
+    table.add_column("", no_wrap=True)
+    for heading in ("last\nuptake", "held back\nuntil", "last old\nuse", "“safe”", "old one\ndisabled"):
         table.add_column(heading, justify="right")
     for turn in facts.turns:
         moments = (
@@ -166,6 +171,8 @@ def _after(added: float, moment: float | None) -> str:
 
 
 def _totals(facts: Facts) -> Iterable[tuple[str, str]]:
+    for way, turn in facts.compared.items():
+        yield f"last uptake by {way}", f"{_after(turn.added, turn.last_uptake)} s"
     total = len(facts.answers)
     yield "requests", f"{total:,} in {facts.seconds:.0f} s ({total / facts.seconds:.0f} a second)"
     yield "queries", f"{facts.count(QUERY):,}, of which {_failures(facts.failed(QUERY))} failed"
