@@ -82,9 +82,7 @@ class SqliteUptake:
             rows = connection.execute(_READ, (self._namespace, secret)).fetchall()
         now = self._clock()  # after the reading: no row is of a time to come, for the reason above
         return [
-            Heard(Entry.from_json(entry), now - at)
-            for entry, at, ends in rows
-            if at <= now < ends
+            Heard(Entry.from_json(entry), now - at) for entry, at, ends in rows if at <= now < ends
         ]
 
     def leave(self, instance: str, secrets: Iterable[str]) -> None:

@@ -118,7 +118,14 @@ class Gunicorn:
                 "--worker-class",
                 "gthread",
             ),
-            *("--workers", str(self._workers), "--threads", str(THREADS), "--graceful-timeout", "5"),
+            *(
+                "--workers",
+                str(self._workers),
+                "--threads",
+                str(THREADS),
+                "--graceful-timeout",
+                "5",
+            ),
             *("--keep-alive", "60", "--bind", f"fd://{self._listener.fileno()}"),
             self._app,
         ]

@@ -74,7 +74,9 @@ class Show:
         began = time.monotonic()
         with self._load(polling, key) as traffic:
             self._stage.wait_for_reports()
-            self._rotate_database(traffic, ROLES[1], "polling", self._held_request(polling[0], traffic))
+            self._rotate_database(
+                traffic, ROLES[1], "polling", self._held_request(polling[0], traffic)
+            )
             self._rotate_webhook_key(traffic)
             self._tell(f"Deployed anew under load: {PROCESSES} instances that are pushed to")
             pushed = self._stage.deploy_pushed(PUSHED_AGE)
@@ -123,7 +125,7 @@ class Show:
         title = f"database, {way}"
         self._tell(f"{title}: first the database gives {role}, which nobody uses, a new password")
         value = self._new_credentials(role)
-        self._turn(title, DATABASE, role, traffic, value, held)
+        self._turn(title, DATABASE, role, traffic, value, held=held)
 
     def _rotate_webhook_key(self, traffic: Traffic) -> None:
         title, value = "webhook key, polling", random_secrets.token_hex(32)
@@ -135,7 +137,7 @@ class Show:
             traffic.key = value
 
         self._turn(
-            title, WEBHOOK_KEY, "2", traffic, value, self._frozen(frozen), switch=switch
+            title, WEBHOOK_KEY, "2", traffic, value, held=self._frozen(frozen), switch=switch
         )
 
     def _roll_back(self, traffic: Traffic) -> None:
@@ -150,8 +152,8 @@ class Show:
         used: str,
         traffic: Traffic,
         value: str,
-        held: contextlib.AbstractContextManager[object] | None = None,
         *,
+        held: contextlib.AbstractContextManager[object] | None = None,
         switch: Callable[[], None] | None = None,
     ) -> None:
         """Rotate, or roll back where there is no value; note the moments."""
@@ -162,7 +164,9 @@ class Show:
         def tell(line: str) -> None:
             if line.endswith("is unread.") or line.startswith("Done:"):
                 verdicts.append(time.monotonic())
-            self._console.print(f"    {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                f"    {line}", style="dim", markup=False, highlight=False, soft_wrap=True
+            )
 
         released: list[float] = []
         with held or contextlib.nullcontext():
@@ -194,9 +198,7 @@ class Show:
             )
         )
 
-    def _command(
-        self, secret: str, value: str, tell: Callable[[str], None], *more: str
-    ) -> int:
+    def _command(self, secret: str, value: str, tell: Callable[[str], None], *more: str) -> int:
         arguments = [secret, *more, "--service", SERVICE, "--settle", f"{SETTLE:.0f}"]
         arguments += ["--timeout", "60"]
         shown = " ".join(["pgp-config rotate", *arguments, *(["< new-value"] if value else [])])
@@ -248,7 +250,9 @@ class Show:
     def _is_taken(self, server: Gunicorn, key: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
         try:
-            return send(connection, WEBHOOK, "late payment", key).status != http.client.UNAUTHORIZED
+            return (
+                send(connection, WEBHOOK, "late payment", key).status != http.client.UNAUTHORIZED
+            )
         finally:
             connection.close()
 

@@ -152,7 +152,13 @@ def _moments(facts: Facts) -> Table:
         title_justify="left",
     )
     table.add_column("", no_wrap=True)
-    for heading in ("last\nuptake", "held back\nuntil", "last old\nuse", "“safe”", "old one\ndisabled"):
+    for heading in (
+        "last\nuptake",
+        "held back\nuntil",
+        "last old\nuse",
+        "“safe”",
+        "old one\ndisabled",
+    ):
         table.add_column(heading, justify="right")
     for turn in facts.turns:
         moments = (
@@ -167,7 +173,7 @@ def _moments(facts: Facts) -> Table:
 
 
 def _after(added: float, moment: float | None) -> str:
-    return "–" if moment is None else f"{moment - added:.2f}"
+    return "-" if moment is None else f"{moment - added:.2f}"
 
 
 def _totals(facts: Facts) -> Iterable[tuple[str, str]]:
