@@ -28,7 +28,7 @@ from pgp_config.forking import gate, threads_are_greenlets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pgp_config.cache import Cache
+    from pgp_config.cache import Cache, Known
     from pgp_config.events import Event
 
 T = TypeVar("T")
@@ -50,18 +50,21 @@ class Combination:
     Attributes:
         versions: What tells one combination from another: for each secret the number of its version,
             or what stands for a value that a test gave.
-        ticks: For each secret the logical time at which the source confirmed it; 0 for a given one.
+        ticks: For each secret the logical time at which the source confirmed it, and the version's number: one
+            that a push brought is as confirmed as the one before it. (0, 0) for a given one.
         values: The values; never shown.
         is_given: Whether a test gave one of them.
+        knowns: What holds the versions in use, for as long as an object that is built from them is open.
     """
 
     versions: tuple[object, ...]
-    ticks: tuple[int, ...]
+    ticks: tuple[tuple[int, int], ...]
     values: tuple[Any, ...] = field(repr=False)
     is_given: bool = False
+    knowns: tuple[Known[Any], ...] = field(default=(), repr=False)
 
     def is_newer_than(self, other: Instance[Any]) -> bool:
-        """Whether each secret that differs was confirmed later here; the numbers say nothing.
+        """Whether each secret that differs was confirmed later here; the numbers say nothing else.
 
         A rollback is newer with a lower number. A scope that took one secret from its pin and fetched
         another can see one that is newer beside one that is older: that is not newer.
@@ -127,7 +130,8 @@ class Instance(Generic[T]):
     Attributes:
         made: The object.
         versions: The combination that it was built from.
-        ticks: When that was last confirmed.
+        ticks: When that was last confirmed; as in a `Combination`.
+        knowns: As in a `Combination`; none once it is closed.
         line: Where it belongs.
         order: Logical time at which it was built.
         users: Leases that are out.
@@ -135,12 +139,23 @@ class Instance(Generic[T]):
         closed: Whether its end has begun; it is not leased any more.
     """
 
-    __slots__ = ("closed", "line", "made", "order", "retired", "ticks", "users", "versions")
+    __slots__ = (
+        "closed",
+        "knowns",
+        "line",
+        "made",
+        "order",
+        "retired",
+        "ticks",
+        "users",
+        "versions",
+    )
 
     def __init__(self, made: T, combination: Combination, line: _Line[T]) -> None:
         self.made = made
         self.versions = combination.versions
         self.ticks = combination.ticks
+        self.knowns = combination.knowns
         self.line = line
         self.order = tick()
         self.users = 0
@@ -535,7 +550,7 @@ class Registry(Generic[T]):
                 reason = "its close is a coroutine"
         except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
             reason = type(fault).__name__
-        self._tell_of_close(instance, reason)
+        self._note_close(instance, reason)
 
     async def _close_async(self, instance: Instance[T]) -> None:
         reason = None
@@ -547,9 +562,9 @@ class Registry(Generic[T]):
         except Exception as fault:  # noqa: BLE001  as above
             reason = type(fault).__name__
         except asyncio.CancelledError as fault:
-            self._tell_of_close(instance, type(fault).__name__)
+            self._note_close(instance, type(fault).__name__)
             raise
-        self._tell_of_close(instance, reason)
+        self._note_close(instance, reason)
 
     def _close_in_loop(
         self, instance: Instance[T], loop: asyncio.AbstractEventLoop
@@ -566,7 +581,7 @@ class Registry(Generic[T]):
             # Not a coroutine: one that a loop drops unawaited is a warning.
             loop.call_soon_threadsafe(start)
         except RuntimeError:
-            self._tell_of_close(instance, "its event loop has ended")
+            self._note_close(instance, "its event loop has ended")
             return None
         return done
 
@@ -583,7 +598,7 @@ class Registry(Generic[T]):
             for instance in lost:
                 instance.closed = True
         for instance in lost:
-            self._tell_of_close(instance, "its event loop has ended")
+            self._note_close(instance, "its event loop has ended")
 
     def shut(self) -> None:
         """Build nothing any more; what is open is left to be closed one by one; idempotent."""
@@ -619,7 +634,7 @@ class Registry(Generic[T]):
         if loop is None:
             self._close_now(instance)
         elif not loop.is_closed() and not loop.is_running():
-            self._tell_of_close(instance, "its event loop does not run")
+            self._note_close(instance, "its event loop does not run")
         else:
             done = self._close_in_loop(instance, loop)
             if done is not None and loop is not _running_loop():
@@ -629,7 +644,7 @@ class Registry(Generic[T]):
         try:
             done.result(CLOSE_PATIENCE)
         except TimeoutError:
-            self._tell_of_close(instance, "overdue")
+            self._note_close(instance, "overdue")
 
     async def finish_async(self, instance: Instance[T]) -> None:
         """As `finish`, from a coroutine; also for one of the running loop."""
@@ -673,7 +688,7 @@ class Registry(Generic[T]):
         _inherited.append((self._lines, self._left, self._tasks, self._threads))
         for line in self._lines.values():
             for instance in line.open.values():
-                instance.closed = True
+                instance.closed, instance.knowns = True, ()
             _inherited.append(dict(line.builds))
             line.builds.clear()
         self._lines, self._left = {}, []
@@ -695,7 +710,8 @@ class Registry(Generic[T]):
         where = self._cache.container, ", ".join(self._secrets), self.name
         return Rebuilt(*where, self._numbers(old.versions), self._numbers(new.versions))
 
-    def _tell_of_close(self, instance: Instance[T], reason: str | None) -> None:
+    def _note_close(self, instance: Instance[T], reason: str | None) -> None:
+        instance.knowns = ()  # what it was built from is not in use any more
         if reason is not None:
             where = self._cache.container, ", ".join(self._secrets), self.name
             self._cache.tell(CloseFailed(*where, self._numbers(instance.versions), reason))

@@ -18,8 +18,10 @@ from pgp_config import (
     BuildError,
     DeclarationError,
     DynamicSecret,
+    Freshness,
     PerVersion,
     SecretContainer,
+    SecretEvent,
     SecretUnavailable,
     StaticSecret,
     StaticSecretInScope,
@@ -119,6 +121,41 @@ def read(secrets):
 
 
 # -- one for each combination ----------------------------------------------------------------
+
+
+# promise 17: a push says nothing of how long the known version is confirmed, and yet is newer
+def test_it_follows_a_version_that_was_pushed(source, make, factory):
+    class Service(SecretContainer):
+        key = DynamicSecret("VERSIONED_KEY", str, freshness=Freshness(max_age=3600))
+        engine = PerVersion(factory, key)
+
+    source.add("VERSIONED_KEY", "v1")
+    service = make(Service)
+    old = read(service)
+    for number in (2, 3):
+        source.add("VERSIONED_KEY", f"v{number}")
+        event = SecretEvent("SECRET_VERSION_ADD", "VERSIONED_KEY", number)
+        assert service.announce(event).wait()
+        assert read(service).use() == (f"v{number}",)
+    assert old.closed.wait(10)
+
+
+def versions_in_use(service):
+    (use,) = service._required_cache().uses()
+    return use.in_use
+
+
+# promise 19: what rotates must not be told that the old version is unread
+def test_the_version_of_an_object_in_service_is_in_use(service, source):
+    read(service)
+    source.add("VERSIONED_KEY", "bad")
+    with request_scope():
+        assert (service.engine().use(), service.key.version()) == (("v1",), 2)
+    assert versions_in_use(service) == (1, 2)
+    source.add("VERSIONED_KEY", "v3")
+    assert read(service).use() == ("v3",)
+    service.engine._registry.settle()  # the old one is closed
+    assert versions_in_use(service) == (3,)
 
 
 # promise 17

@@ -316,6 +316,19 @@ def test_over_a_fork_the_parent_listens_on_and_the_child_does_not(listen, pubsub
     assert pubsub.log == [*begun, "delete", "close", *begun]
 
 
+def test_it_listens_again_after_the_last_of_several_forks_and_not_before(listen, pubsub):
+    listener = listen()
+    listener.start()
+    pubsub.wait()
+    listener.prepare_fork()
+    listener.prepare_fork()
+    listener.start()  # as each request does
+    listener.resume_after_fork()
+    assert listener._thread is None
+    listener.resume_after_fork()
+    assert pubsub.wait()
+
+
 def test_a_child_begins_anew(listen, pubsub):
     listener = listen()
     listener.renew_after_fork()

@@ -568,3 +568,19 @@ def test_what_a_person_types_is_not_echoed(monkeypatch):
 def test_that_nobody_reports_is_told_to_a_person(capsys):
     Shown("KEY", "rotate", as_json=False).tell(Verdict("unknown"))
     assert capsys.readouterr().out == "? No process reports that it uses this secret.\n"
+
+
+def test_a_value_on_the_command_line_is_refused_and_not_shown():
+    for options in (["KEY", CANARY], ["KEY", "--generate", CANARY]):
+        result = CliRunner().invoke(app, ["rotate", *options, "--source", "memory:"])
+        assert result.exit_code in (1, 2)
+        assert CANARY not in result.output
+    assert (
+        "pipe it in"
+        in CliRunner().invoke(app, ["rotate", "KEY", CANARY, "--source", "env:"]).output
+    )
+
+
+def test_a_closed_standard_input_has_no_value(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert sys.modules["pgp_config.cli.rotate"]._read_input() == b""

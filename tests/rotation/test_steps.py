@@ -9,6 +9,7 @@ from pgp_config import (
     ChangedMeanwhile,
     DynamicSecret,
     GoogleSecretManager,
+    KeyRing,
     Memory,
     SecretContainer,
     SecretForbidden,
@@ -235,6 +236,41 @@ def test_the_old_one_can_be_kept_and_disabled_later(rotation, administration, pr
     assert (outcome.state, outcome.old_state) == ("done", "enabled")
     assert rotation(keep_old=True).rotate(Value(NEW.encode())).old_state == "enabled"
     assert rotation().rotate(Value(NEW.encode())).old_state == "disabled"
+
+
+def test_the_old_version_of_a_key_ring_stays_until_its_overlap_is_ended(
+    rotation, administration, processes
+):
+    processes.have(1)
+    ring = {"declarations": [KeyRing("KEY")]}
+    assert (
+        rotation(**ring).plan().steps[-1] == "leave version 1 enabled; --disable-old disables it"
+    )
+    made = rotation(**ring)
+    outcome = made.rotate(Value(NEW.encode()))
+    assert (outcome.state, outcome.old_state) == ("done", "enabled")
+    assert any("may still verify; --disable-old ends that" in str(told) for told in made.told)
+    ended = rotation(**ring, keep_old=False).rotate(Value(NEW.encode()))
+    assert (ended.state, ended.old_state) == ("done", "disabled")
+
+
+def test_a_name_that_looks_static_is_waited_for_where_processes_say_that_it_is_not(
+    rotation, processes
+):
+    processes.have(1)
+    static = [Undeclared("DB_PASSWORD")]
+    assert rotation(declarations=static, timeout=0).rotate(Value(NEW.encode())).state == "waiting"
+    assert rotation(declarations=static).rotate(Value(NEW.encode())).state == "done"
+
+
+def test_a_version_that_somebody_has_disabled_is_nothing_to_go_back_to(rotation, secret_manager):
+    secret_manager.add("KEY", "bad")
+    secret_manager.add("KEY", "c")
+    secret_manager.disable("KEY", 2)
+    assert "add the value of version 1 as version 4" in rotation().plan(rollback=True).steps
+    secret_manager.disable("KEY", 1)
+    with pytest.raises(RotationStopped, match="none below is enabled"):
+        rotation().plan(rollback=True)
 
 
 def test_the_first_version_of_a_secret_replaces_nothing(rotation, secret_manager, administration):
@@ -744,7 +780,10 @@ def test_a_plan_of_one_that_was_interrupted_says_what_is_left(rotation, processe
         made.rotate(Value(NEW.encode()))
     plan = rotation(keep_old=True).plan()
     assert (plan.old, plan.new, plan.resumes, plan.adds) == (1, 2, True, 0)
-    assert plan.steps == ("wait until every process has version 2 and none holds version 1",)
+    assert plan.steps == (
+        "wait until every process has version 2 and none holds version 1",
+        "leave version 1 enabled; --disable-old disables it",
+    )
     assert rotation(store=None).plan().audience is None
 
 

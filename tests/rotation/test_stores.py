@@ -2,7 +2,6 @@
 
 import sqlite3
 import stat
-from contextlib import closing
 
 import pytest
 import redis as redis_library
@@ -107,20 +106,35 @@ def test_what_was_written_before_the_machine_was_started_is_gone(clock, tmp_path
     assert [each.entry.instance for each in made.read("KEY")] == ["b"]
 
 
-def test_a_process_that_waits_to_write_prunes_nothing_that_was_written_meanwhile(tmp_path, entry):
-    """The moment of a report is taken when nobody else can write any more, not before the wait."""
-    alone = []
+def test_reports_that_come_together_do_not_delete_one_another(tmp_path, monkeypatch, entry):
+    """The first has taken the time, and then has to wait for the second: in the past that lost the second's."""
+    monkeypatch.setattr("pgp_config.uptake.sqlite.PATIENCE", 0)
+    second = SqliteUptake(tmp_path / "x", clock=lambda: 11.0)
+    refused = []
 
-    def now():
-        with closing(sqlite3.connect(tmp_path / "x", timeout=0)) as other:
-            try:
-                other.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                alone.append(True)
-        return 1000.0
+    def while_the_second_reports():
+        try:
+            second.report([entry("b")])
+        except sqlite3.OperationalError:  # it waits; the reporter tries again
+            refused.append(True)
+        return 10.0
 
-    SqliteUptake(tmp_path / "x", clock=now).report([entry("a")])
-    assert alone == [True]
+    SqliteUptake(tmp_path / "x", clock=while_the_second_reports).report([entry("a")])
+    if refused:
+        second.report([entry("b")])
+    assert {each.entry.instance for each in second.read("KEY")} == {"a", "b"}
+
+
+def test_a_report_that_comes_while_it_is_read_hides_no_entry(tmp_path, entry):
+    SqliteUptake(tmp_path / "x", clock=lambda: 5.0).report([entry("a")])
+    writing = SqliteUptake(tmp_path / "x", clock=lambda: 11.0)
+
+    def while_it_is_replaced():
+        writing.report([entry("a", version=2)])
+        return 10.0
+
+    (found,) = SqliteUptake(tmp_path / "x", clock=while_it_is_replaced).read("KEY")
+    assert (found.entry.version, found.ago) == (entry().version, 5.0)
 
 
 def test_namespaces_keep_apart(tmp_path, redis_server, entry):

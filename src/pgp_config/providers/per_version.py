@@ -208,9 +208,10 @@ class PerVersion(providers.Provider[T]):
         versions = tuple(map(_version_of, self._secrets, sights))
         return Combination(
             versions,
-            tuple(0 if sight.known is None else sight.known.tick for sight in sights),
+            tuple(map(_rank_of, sights)),
             tuple(sight.value for sight in sights),
             any(sight.known is None for sight in sights),
+            tuple(sight.known for sight in sights if sight.known is not None),
         )
 
     def _hold(self, scope: Scope | None, leased: Instance[T], sights: list[Sight[Any]]) -> T:
@@ -317,6 +318,11 @@ def _version_of(secret: SecretProvider[Any], sight: Sight[Any]) -> object:
     if isinstance(sight.value, Keys):
         number = number, sight.value.previous_version
     return number if sight.spec is secret.spec else (sight.spec, number)
+
+
+def _rank_of(sight: Sight[Any]) -> tuple[int, int]:
+    """What is newer has more: it was confirmed later, or pushed since."""
+    return (0, 0) if sight.known is None else (sight.known.tick, sight.known.version)
 
 
 def _is_async(factory: object) -> bool:

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS uptake (
 """
 
 _WRITE = "INSERT OR REPLACE INTO uptake VALUES (?, ?, ?, ?, ?, ?)"
-_READ = "SELECT entry, at FROM uptake WHERE namespace = ? AND secret = ? AND at <= ? AND ends > ?"
+_READ = "SELECT entry, at, ends FROM uptake WHERE namespace = ? AND secret = ?"
 _LEAVE = "DELETE FROM uptake WHERE namespace = ? AND instance = ? AND secret = ?"
 #: What has expired, and what was written before the machine was started: its clock began anew.
 _PRUNE = "DELETE FROM uptake WHERE ends <= ? OR at > ?"
@@ -65,7 +65,8 @@ class SqliteUptake:
     def report(self, entries: Sequence[Entry]) -> None:
         """As `UptakeStore.report`."""
         with self._connection() as connection:
-            # The moment is taken while nobody else writes: what came later would be pruned with an older one.
+            # The time is taken under the lock: who waits for it must not find in what others have written
+            # meanwhile a time that is still to come, and delete it.
             connection.execute("BEGIN IMMEDIATE")
             now = self._clock()
             rows = [
@@ -78,9 +79,11 @@ class SqliteUptake:
     def read(self, secret: str) -> list[Heard]:
         """As `UptakeStore.read`."""
         with self._connection() as connection:
-            now = self._clock()
-            rows = connection.execute(_READ, (self._namespace, secret, now, now)).fetchall()
-        return [Heard(Entry.from_json(entry), now - at) for entry, at in rows]
+            rows = connection.execute(_READ, (self._namespace, secret)).fetchall()
+        now = self._clock()  # after the reading: no row is of a time to come, for the reason above
+        return [
+            Heard(Entry.from_json(entry), now - at) for entry, at, ends in rows if at <= now < ends
+        ]
 
     def leave(self, instance: str, secrets: Iterable[str]) -> None:
         """As `UptakeStore.leave`."""

@@ -1,4 +1,4 @@
-"""A steady load of estimate requests, and what became of each of them."""
+"""A steady load of requests, and what became of each of them; estimate requests for the pilot."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import itertools
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pgp_services.tokens import EstimateRequest, sign
 
@@ -39,23 +40,28 @@ class Outcome:
     status: int
 
 
-class Load:
+T = TypeVar("T")
+
+
+class SteadyLoad(ABC, Generic[T]):
     """Sends requests at a steady rate from a few threads until it is stopped.
 
     Args:
         ports: Where the services listen on 127.0.0.1; requests go to them in turn.
-        key: The value of SUCCESS_URL_SIGNING_KEY, to sign the tokens with.
         rate: Requests a second over all services.
         threads: How many send; each waits for its answer before it sends again.
+        patience: Seconds that one request may take.
 
     Attributes:
         outcomes: What became of the requests so far.
     """
 
-    def __init__(self, ports: Sequence[int], key: SecretStr, rate: float, threads: int) -> None:
-        self.outcomes: list[Outcome] = []
+    def __init__(
+        self, ports: Sequence[int], rate: float, threads: int, patience: float = PATIENCE
+    ) -> None:
+        self.outcomes: list[T] = []
         self._ports = list(ports)
-        self._key = key
+        self._patience = patience
         self._pause = threads / rate
         self._numbers = itertools.count()
         self._stopped = threading.Event()
@@ -69,7 +75,7 @@ class Load:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> list[Outcome]:
+    def stop(self) -> list[T]:
         """Send no more, wait for the last answers, and give all outcomes."""
         self._stopped.set()
         for thread in self._threads:
@@ -77,7 +83,9 @@ class Load:
         return self.outcomes
 
     def _send_all(self, offset: float) -> None:
-        connections = [http.client.HTTPConnection("127.0.0.1", p, PATIENCE) for p in self._ports]
+        connections = [
+            http.client.HTTPConnection("127.0.0.1", port, self._patience) for port in self._ports
+        ]
         due = time.monotonic() + offset
         while not self._stopped.wait(max(0.0, due - time.monotonic())):
             number = next(self._numbers)
@@ -87,6 +95,31 @@ class Load:
             due = max(due + self._pause, time.monotonic() - self._pause)
         for connection in connections:
             connection.close()
+
+    @abstractmethod
+    def _send(self, connection: http.client.HTTPConnection, target: int, number: int) -> T:
+        """Send one request; never raises for want of an answer.
+
+        Args:
+            connection: To where it goes; it may have to connect anew.
+            target: The place of that port among the ports.
+            number: How many were sent before.
+        """
+
+
+class Load(SteadyLoad[Outcome]):
+    """Sends estimate requests to pilots.
+
+    Args:
+        ports: As for `SteadyLoad`.
+        key: The value of SUCCESS_URL_SIGNING_KEY, to sign the tokens with.
+        rate: As for `SteadyLoad`.
+        threads: As for `SteadyLoad`.
+    """
+
+    def __init__(self, ports: Sequence[int], key: SecretStr, rate: float, threads: int) -> None:
+        super().__init__(ports, rate, threads)
+        self._key = key
 
     def _send(self, connection: http.client.HTTPConnection, target: int, number: int) -> Outcome:
         body = json.dumps({"token": self._token(number)})

@@ -78,23 +78,31 @@ def pilot_environ(changenow: ChangeNowServer, tasks: CloudTasksServer) -> dict[s
 
 
 class Gunicorn:
-    """The pilot's Flask application under gunicorn.
+    """A Flask application under gunicorn, by default the pilot's; its environment has the `PORT` too.
 
     Args:
         environ: What the service takes from its environment, besides this process's own.
         folder: Where its log goes.
         app: The application, as gunicorn names it.
+        workers: How many processes serve.
     """
 
-    def __init__(self, environ: Mapping[str, str], folder: Path, app: str = PILOT) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        folder: Path,
+        app: str = PILOT,
+        workers: int = WORKERS,
+    ) -> None:
         self._app = app
+        self._workers = workers
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.log = folder / f"gunicorn-{self.port}.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own server
                 self._command(),
-                env={**os.environ, **environ},
+                env={**os.environ, **environ, "PORT": str(self.port)},
                 pass_fds=[self._listener.fileno()],
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -110,7 +118,14 @@ class Gunicorn:
                 "--worker-class",
                 "gthread",
             ),
-            *("--workers", str(WORKERS), "--threads", str(THREADS), "--graceful-timeout", "5"),
+            *(
+                "--workers",
+                str(self._workers),
+                "--threads",
+                str(THREADS),
+                "--graceful-timeout",
+                "5",
+            ),
             *("--keep-alive", "60", "--bind", f"fd://{self._listener.fileno()}"),
             self._app,
         ]
@@ -132,7 +147,7 @@ class Gunicorn:
                 return
             time.sleep(0.1)
         self.stop()
-        raise DemoFailed(f"The pilot did not start:\n{self.log.read_text()[-4000:]}")
+        raise DemoFailed(f"The service did not start:\n{self.log.read_text()[-4000:]}")
 
     def _status(self, path: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
