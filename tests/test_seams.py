@@ -148,7 +148,7 @@ def test_a_secret_in_the_place_of_another_is_built_from_once(start, source):
     assert read(secrets.made).value == "o1"
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818  what the other side says
     pass
 
 
