@@ -566,8 +566,14 @@ def test_what_a_person_types_is_not_echoed(monkeypatch):
 
 
 def test_that_nobody_reports_is_told_to_a_person(capsys):
-    Shown("KEY", "rotate", as_json=False).tell(Verdict("unknown"))
-    assert capsys.readouterr().out == "? No process reports that it uses this secret.\n"
+    shown = Shown("KEY", "rotate", as_json=False)
+    shown.tell(Verdict("unknown"))
+    shown.tell(Verdict("unknown", missing=("split1",), up=(("split2", 3),)))
+    assert capsys.readouterr().out.splitlines() == [
+        "? No process reports that it uses this secret.",
+        "✓ Taken up by 3 of split2.",
+        "? No process of split1 reports.",
+    ]
 
 
 def test_a_value_on_the_command_line_is_refused_and_not_shown():
