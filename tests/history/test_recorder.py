@@ -1,6 +1,7 @@
 """The recorder: what it notes of the reads of a process, and that it leaves no trace."""
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -82,6 +83,25 @@ async def test_a_read_outside_of_scopes_is_a_scope_of_its_own(secrets, reads):
     assert await asyncio.to_thread(secrets.key.refresh) is False
     assert len({read.scope for read in reads}) == 3
     assert [read.moved for read in reads] == [False, False, True]
+
+
+async def test_reads_with_their_number_and_moves_to_what_is_known_are_noted(
+    secrets, source, reads
+):
+    assert secrets.key.catch_up() is False
+    async with request_scope():
+        assert secrets.key.versioned().number == 1
+        assert (await secrets.key.versioned_async()).number == 1
+        assert secrets.key.catch_up() is False
+        source.add("RECORDED_KEY", "v2")
+        await asyncio.to_thread(contextvars.Context().run, secrets.key.refresh)
+        assert secrets.key.catch_up() is True
+    mine = [read for read in reads if read.scope == reads[0].scope]
+    assert [(read.version, read.moved, read.stale) for read in mine] == [
+        (1, False, False),
+        (1, False, False),
+        (2, True, True),
+    ]
 
 
 def test_values_that_a_test_gave_and_reads_that_outlive_their_scope_are_not_noted(secrets, reads):

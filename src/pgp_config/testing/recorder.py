@@ -66,12 +66,15 @@ class ReadRecorder:
 
     def __enter__(self) -> Self:
         self._patch(scopes, "tick", self._noting_the_moment(tick))
-        for name, moved in (("__call__", False), ("refresh", True)):
-            self._patch(DynamicSecret, name, self._noting(getattr(DynamicSecret, name), moved))
-        for name, moved in (("async_", False), ("arefresh", True)):
+        for name in ("__call__", "versioned", "refresh"):
+            original = getattr(DynamicSecret, name)
+            self._patch(DynamicSecret, name, self._noting(original, moved=name == "refresh"))
+        for name in ("async_", "versioned_async", "arefresh"):
+            original = getattr(DynamicSecret, name)
             self._patch(
-                DynamicSecret, name, self._noting_async(getattr(DynamicSecret, name), moved)
+                DynamicSecret, name, self._noting_async(original, moved=name == "arefresh")
             )
+        self._patch(DynamicSecret, "catch_up", self._noting_catch_up(DynamicSecret.catch_up))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,13 +103,15 @@ class ReadRecorder:
 
         return noted
 
-    def _noting(self, original: Callable[[Secret], Any], moved: bool) -> Callable[[Secret], Any]:
+    def _noting(
+        self, original: Callable[[Secret], Any], *, moved: bool
+    ) -> Callable[[Secret], Any]:
         @wraps(original)
         def noted(secret: Secret) -> Any:  # noqa: ANN401  of any type
             if scopes.open_scope() is None:
                 with scopes.request_scope():
                     return noted(secret)
-            note = self._begin(secret, moved)
+            note = self._begin(secret, moved=moved)
             result = original(secret)
             note()
             return result
@@ -114,24 +119,41 @@ class ReadRecorder:
         return noted
 
     def _noting_async(
-        self, original: Callable[[Secret], Awaitable[Any]], moved: bool
+        self, original: Callable[[Secret], Awaitable[Any]], *, moved: bool
     ) -> Callable[[Secret], Awaitable[Any]]:
         @wraps(original)
         async def noted(secret: Secret) -> Any:  # noqa: ANN401  as above
             if scopes.open_scope() is None:
                 with scopes.request_scope():
                     return await noted(secret)
-            note = self._begin(secret, moved)
+            note = self._begin(secret, moved=moved)
             result = await original(secret)
             note()
             return result
 
         return noted
 
-    def _begin(self, secret: Secret, moved: bool) -> Callable[[], None]:
+    def _noting_catch_up(self, original: Callable[[Secret], bool]) -> Callable[[Secret], bool]:
+        """It moves the scope on to what is known, and asks nobody: what it sees is no fresher than that."""
+
+        @wraps(original)
+        def noted(secret: Secret) -> bool:
+            if scopes.open_scope() is None:
+                return original(secret)
+            note = self._begin(secret, moved=True, stale={secret.name})
+            has_moved = original(secret)
+            if has_moved:
+                note()
+            return has_moved
+
+        return noted
+
+    def _begin(
+        self, secret: Secret, *, moved: bool, stale: set[str] | None = None
+    ) -> Callable[[], None]:
         """A read begins; what is returned is to be called when it has its value."""
         scope = cast("scopes.Scope", scopes.open_scope())
-        stale: set[str] = set()
+        stale = set() if stale is None else stale
         _stale.set(stale)
         opened = self._opened.get(scope.tick, -1.0)
         started = self._clock()
