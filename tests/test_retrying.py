@@ -22,6 +22,7 @@ from pgp_config import (
     SecretRefused,
     SecretUnavailable,
     default_observers,
+    pauses,
     request_scope,
     rotation_retry,
     rotation_retry_context,
@@ -741,7 +742,7 @@ def test_copies_of_a_provider_share_their_verdicts(secrets):
 def test_the_pauses_are_jittered(clock):
     said = Verdicts("Service", NAME, clock=clock, chance=lambda: 1.0)
     said.refused(object(), 2, clock.now)
-    assert said.due_in(2) == verdicts.SHORTEST_PAUSE * 1.25
+    assert said.due_in(2) == pauses.SHORTEST_PAUSE * 1.25
     said.note_look()
     assert said.lead(object(), 9) == verdicts.SHORTEST_LOOK
 

@@ -56,6 +56,7 @@ from pgp_config.events import (
 )
 from pgp_config.forking import gate, refuse_late_patch, threads_are_greenlets
 from pgp_config.key_rings import Keys
+from pgp_config.pauses import pause_after
 from pgp_config.redaction import redactor
 from pgp_config.secret import DamagedVersion, confidential_texts
 from pgp_config.verdicts import Verdicts
@@ -90,12 +91,6 @@ PREVIOUS_SHARE = 0.75
 
 #: Versions fetched by number that are remembered of one secret.
 REMEMBERED_LOOKS = 4
-
-#: Seconds for which a failing secret is not asked for: from, up to, and the jitter as a share.
-SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
-
-#: How often a pause is doubled at most: enough for the longest. A float has room for 1,023.
-DOUBLINGS = 6
 
 #: Budgets after which the failure of a fetch says nothing of now: the process was frozen meanwhile.
 OUTDATED = 2
@@ -1175,10 +1170,7 @@ class Cache:
 
     def pause(self, failures: int) -> float:
         """Seconds for which nothing is tried again after one failure more than so many in a row."""
-        doublings = min(failures, DOUBLINGS)
-        pause, jitter = SHORTEST_PAUSE * 2.0**doublings, PAUSE_JITTER * self._chance()
-        longer = min(LONGEST_PAUSE, pause) * (1 + jitter)
-        return longer if longer <= LONGEST_PAUSE else LONGEST_PAUSE * (1 - jitter)
+        return pause_after(failures, self._chance())
 
     def _leave_wave(self, entry: _Entry, flight: Flight, *, landed: bool) -> None:
         wave, flight.wave = flight.wave, None

@@ -21,14 +21,12 @@ from typing import TYPE_CHECKING
 
 from pgp_config.events import PreviousVersionUsed, VersionRefused, notify
 from pgp_config.forking import gate
+from pgp_config.pauses import pause_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from pgp_config.events import Event, Observer
-
-#: Seconds for which a refused version is not tried: from, up to, and the jitter as a share.
-SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
 
 #: Seconds between two looks at the source: from, up to; half of it by chance.
 SHORTEST_LOOK, LONGEST_LOOK = 0.25, 8.0
@@ -224,11 +222,10 @@ class Verdicts:
 
     def _note_refusal(self, said: _Said, number: int) -> Event:
         now = self.clock()
-        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**said.refusals)
-        pause = min(LONGEST_PAUSE, pause * (1 + PAUSE_JITTER * self._chance()))
+        pause = pause_after(said.refusals, self._chance())
         if said.refusals == 0 and number == max(self._said):
             self._looks, self._look_at = 0, -inf  # there may be a newer one at once
-        said.refusals = min(said.refusals + 1, 16)
+        said.refusals += 1
         said.refused_at, said.again_at = now, now + pause
         if self._favourite == number:
             self._favourite = None

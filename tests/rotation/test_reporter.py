@@ -665,3 +665,8 @@ def test_a_child_of_a_process_whose_container_is_gone_watches_nothing(store):
     assert reporter.instance != parent
     assert reporter.attempt() is None
     reporter.close()
+
+
+def test_a_store_that_failed_for_days_is_told_again(store, secrets):
+    secrets._reporter._failures = 5000
+    assert 45 <= secrets._reporter._fail(0.0, ConnectionError()) <= 60

@@ -27,6 +27,7 @@ from pgp_config.events import (
     notify,
 )
 from pgp_config.forking import gate
+from pgp_config.pauses import pause_after
 from pgp_config.policy import DEFAULT_MAX_STALE, seconds
 from pgp_config.uptake.base import UptakeStore
 from pgp_config.uptake.entries import Entry
@@ -54,9 +55,6 @@ STATIC_TTL = 7 * 24 * 3600.0
 
 #: Seconds in which a process that has nothing new to say says so once at most.
 UNCHANGED_PAUSE = 10.0
-
-#: Seconds for which a failing store is left alone: from, up to, and the jitter as a share.
-SHORTEST_PAUSE, LONGEST_PAUSE, PAUSE_JITTER = 1.0, 60.0, 0.25
 
 #: Seconds that `close()` waits for a report under way: more than a store may take.
 CLOSING_PATIENCE = 3.0
@@ -276,8 +274,7 @@ class Reporter:
         self._told = {each.secret: each.facts() for each in entries}
 
     def _fail(self, now: float, fault: Exception) -> float:
-        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**self._failures)
-        pause = min(LONGEST_PAUSE, pause * (1 + PAUSE_JITTER * self._chance()))
+        pause = pause_after(self._failures, self._chance())
         self._failures += 1
         self._retry_at = now + pause
         if self._failures == 1:
