@@ -43,6 +43,7 @@ from pgp_config.errors import (
 )
 from pgp_config.events import (
     Announced,
+    CallFailed,
     Confirmed,
     Fetched,
     FetchFailed,
@@ -948,10 +949,16 @@ class Cache:
         return found
 
     def _call(self, spec: Spec[Any], version: int | str) -> Payload:
-        with gate.call():
-            began = self.clock()
-            payload = self._source.fetch(spec.name, version)
-            elapsed = self.clock() - began
+        began = self.clock()
+        try:
+            with gate.call():
+                began = self.clock()
+                payload = self._source.fetch(spec.name, version)
+        except BaseException as fault:
+            failure, elapsed = type(fault).__name__, self.clock() - began
+            self.tell(CallFailed(self.container, spec.name, failure, elapsed))
+            raise
+        elapsed = self.clock() - began
         self.tell(Fetched(self.container, spec.name, payload.version, elapsed))
         return payload
 

@@ -14,7 +14,7 @@ from dependency_injector import containers, providers
 
 from pgp_config.cache import MAX_CALLS, Cache
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
-from pgp_config.events import default_observers
+from pgp_config.events import StaticReadRefused, default_observers
 from pgp_config.leases import Registry, aclose_all, close_all
 from pgp_config.policy import Freshness, ReloadPolicy
 from pgp_config.providers.graph import (
@@ -146,6 +146,7 @@ class _Operations:
         missing = [s for s in cache.specs() if cache.current(s) is None]
         static = [spec for spec in missing if not spec.dynamic]
         if static and open_scope() is not None:
+            cache.tell(StaticReadRefused(cache.container, static[0].name))
             raise StaticSecretInScope(
                 "is static and would be loaded while a scope is open",
                 remedy="Call load() when the service starts, outside request_scope().",

@@ -18,6 +18,7 @@ from pgp_config.errors import (
     PgpConfigError,
     StaticSecretInScope,
 )
+from pgp_config.events import StaticReadRefused
 from pgp_config.scopes import Scope, current_scope, declared_names, open_scope
 from pgp_config.secret import Decoder, Versioned
 
@@ -562,6 +563,7 @@ class StaticSecret(SecretProvider[T]):
 
     def _load(self, cache: Cache, scope: Scope | None) -> Waiting:
         if scope is not None and not cache.closed:
+            cache.tell(StaticReadRefused(cache.container, self.name))
             raise StaticSecretInScope(
                 "is static, was not loaded at start-up, and is not fetched while a scope is open",
                 remedy="Call load() or aload() on the container when the service starts.",
