@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from dependency_injector import providers
 
-from pgp_config import SecretContainer, source_from_url
-from pgp_services import catalogue
+from pgp_config import SecretContainer, default_observers, source_from_url
+from pgp_services import catalogue, telemetry
 from pgp_services.cloud_tasks import TasksClient
 from pgp_services.database import Database
 from pgp_services.settings import SOURCE_VARIABLE, Settings, required
@@ -121,14 +121,18 @@ class Fleet(SecretContainer):
     alerts: providers.Provider[Alerts | None] = providers.Object(None)
 
     @classmethod
-    def deployed(cls) -> Self:
+    def deployed(cls, service: str | None = None) -> Self:
         """The container of a deployed service, by its environment variables; logs go to stderr.
+
+        Args:
+            service: Its name, under which it is measured; that of the class by default.
 
         Raises:
             DeclarationError: If PGP_CONFIG_SOURCE is not set or names no source.
         """
         log_to_stderr()
-        return cls(source=source_from_url(required(SOURCE_VARIABLE)))
+        observers = [*default_observers, *telemetry.observers(service or cls.__name__)]
+        return cls(source=source_from_url(required(SOURCE_VARIABLE)), observers=observers)
 
 
 class WithDatabase(Fleet):
