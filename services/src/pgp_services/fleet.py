@@ -27,9 +27,13 @@ logger = logging.getLogger("pgp_services")
 _LOGGERS = (logger, logging.getLogger("pgp_config"))
 
 
+#: How a line of the log is made; alerts look for what follows the time.
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
 def log_to_stderr() -> None:
     """Log as Cloud Run wants it, a line on stderr; nothing, if logging is configured already."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format=LOG_FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
