@@ -1,0 +1,1 @@
+"""What the services call: each client takes its secrets as providers, and is used from threads and coroutines."""
