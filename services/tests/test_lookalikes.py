@@ -8,7 +8,8 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
 
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
-from pgp_services.lookalikes.changenow import PATH, Fault
+from pgp_services.lookalikes.changenow import PATH
+from pgp_services.lookalikes.http import Fault
 
 QUERY = {
     "fromCurrency": "usdt",

@@ -4,6 +4,7 @@ ServiceFailure
 ├── BadRequest      400  the request is not what the service takes
 │   └── TooLarge    413  its body is larger than the service reads
 ├── BadToken        401  the token is not ours, or its time is over
+├── BadSignature    401  the message is not signed by whom it should be from
 ├── Refused         502  another party said no, or answered nonsense
 └── Unavailable     503  another party cannot answer now; try again later
 
@@ -53,11 +54,27 @@ class BadToken(ServiceFailure):
     message = "Invalid or expired token"
 
 
+class BadSignature(ServiceFailure):
+    """The message has no signature, or not that of whom it should be from."""
+
+    status = 401
+    message = "Invalid signature"
+
+
 class Refused(ServiceFailure):
-    """Another party refused, or answered nonsense; the same call would fail again."""
+    """Another party refused, or answered nonsense; the same call would fail again.
+
+    Args:
+        reason: As in the base class.
+        of_key: Whether it refused the key, and might take another.
+    """
 
     status = 502
     message = "An upstream service refused the request"
+
+    def __init__(self, reason: str, *, of_key: bool = False) -> None:
+        super().__init__(reason)
+        self.of_key = of_key
 
 
 class Unavailable(ServiceFailure):

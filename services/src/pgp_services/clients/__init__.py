@@ -1,1 +1,1 @@
-"""What the services call: each client takes its secrets as providers, and is used from threads and coroutines."""
+"""What the services call, each with providers in place of values: one client a party."""

@@ -8,8 +8,8 @@ from dependency_injector import providers
 
 from pgp_config import source_from_url
 from pgp_services import catalogue
-from pgp_services.changenow import ChangeNowClient
-from pgp_services.cloud_tasks import Target, TasksClient
+from pgp_services.clients.changenow import ChangeNowClient
+from pgp_services.clients.cloud_tasks import Target, TasksClient
 from pgp_services.database import Database
 from pgp_services.fleet import Fleet, log_to_stderr
 from pgp_services.settings import SOURCE_VARIABLE, Settings, required

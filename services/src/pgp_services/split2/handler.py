@@ -11,8 +11,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pgp_config import PgpConfigError
-from pgp_services.changenow import Pair
-from pgp_services.cloud_tasks import NewTask
+from pgp_services.clients.changenow import Pair
+from pgp_services.clients.cloud_tasks import NewTask
 from pgp_services.failures import BadRequest, ServiceFailure, TooLarge, Unavailable
 from pgp_services.fleet import UNKNOWN_CONDUCT
 from pgp_services.tokens import EstimateAnswer, EstimateRequest, sign, verify
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from pgp_services.changenow import ChangeNowClient, Estimate
-    from pgp_services.cloud_tasks import Target, TasksClient
+    from pgp_services.clients.changenow import ChangeNowClient, Estimate
+    from pgp_services.clients.cloud_tasks import Target, TasksClient
     from pgp_services.fleet import Conduct, Operations
     from pgp_services.provided import Provided
 
