@@ -4,7 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from pgp_config import EVERY_REQUEST, DeclarationError, Freshness, ReloadPolicy
+from pgp_config import (
+    EVERY_REQUEST,
+    DeclarationError,
+    DynamicSecret,
+    Freshness,
+    ReloadPolicy,
+    SecretContainer,
+    StaticSecret,
+)
 from pgp_config.policy import PROTECTED_NAMES
 
 
@@ -81,3 +89,36 @@ def test_more_globs_can_be_protected():
 def test_one_string_in_place_of_a_tuple_is_refused():
     with pytest.raises(DeclarationError, match="tuple of globs"):
         ReloadPolicy("*KEY*")
+
+
+def test_a_policy_may_list_the_names_that_can_be_declared():
+    policy = ReloadPolicy(allowed={"API_KEY": "dynamic", "DATABASE_NAME": "static"})
+    assert policy.fault_of("API_KEY") is None
+    assert policy.fault_of("DATABASE_NAME", dynamic=False) is None
+    assert "allows it as static only" in str(policy.fault_of("DATABASE_NAME"))
+    assert "StaticSecret" in str(policy.fault_of("DATABASE_NAME"))
+    assert "none of the 2 names" in str(policy.fault_of("OTHER", dynamic=False))
+
+
+def test_a_list_does_not_lift_the_protection_of_a_name():
+    listed = {"WALLET_PRIVATE_KEY": "dynamic"}
+    assert "protected" in str(ReloadPolicy(allowed=listed).fault_of("WALLET_PRIVATE_KEY"))
+    excepted = ReloadPolicy(allowed=listed, exceptions={"WALLET_PRIVATE_KEY": "a test network's"})
+    assert excepted.fault_of("WALLET_PRIVATE_KEY") is None
+
+
+def test_a_container_that_declares_what_its_policy_does_not_list_is_not_made():
+    attributes = {
+        "reload_policy": ReloadPolicy(allowed={"API_KEY": "dynamic"}),
+        "api_key": StaticSecret("API_KEY"),
+        "other": DynamicSecret("OTHER"),
+    }
+    with pytest.raises(DeclarationError) as caught:
+        type("Careless", (SecretContainer,), attributes)
+    assert "API_KEY" in str(caught.value)
+    assert "OTHER" in str(caught.value)
+
+
+def test_a_list_with_another_class_is_refused():
+    with pytest.raises(DeclarationError, match="API_KEY"):
+        ReloadPolicy(allowed={"API_KEY": "sometimes"})

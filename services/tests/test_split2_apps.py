@@ -13,6 +13,7 @@ from dependency_injector import providers
 
 from pgp_config import EVERY_REQUEST, Memory, SecretUnavailable, StartupError, request_scope
 from pgp_services.lookalikes.http import Fault
+from pgp_services.serving.responder import Responder
 from pgp_services.settings import Settings
 from pgp_services.split2 import fastapi_app, flask_app
 from pgp_services.split2.container import Split2
@@ -310,13 +311,11 @@ async def test_a_caller_who_goes_away_is_no_fault_of_ours(container_with, caplog
 
 
 def test_a_fault_of_the_framework_is_a_500_without_its_text(container_with, monkeypatch):
-    secrets = container_with()
-    with FlaskService(secrets) as service:
+    def fail(*_):
+        raise ZeroDivisionError("CANARY")
 
-        def fail(*_):
-            raise ZeroDivisionError("CANARY")
-
-        monkeypatch.setattr(secrets.handler(), "handle", fail)
+    monkeypatch.setattr(Responder, "respond", fail)
+    with FlaskService(container_with()) as service:
         got = service("POST", "/", b"{}")
     assert (got.status, got.json) == (500, {"status": "error", "message": "Internal Server Error"})
 
@@ -327,8 +326,9 @@ def test_without_a_container_the_environment_says_where_secrets_are(monkeypatch,
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     made = []
-    monkeypatch.setattr(flask_app, "install", lambda _, secrets: made.append(secrets))
-    monkeypatch.setattr(fastapi_app, "install", lambda _, secrets: made.append(secrets))
+    for framework in ("flask_app", "fastapi_app"):
+        installer = f"pgp_services.serving.{framework}.install"
+        monkeypatch.setattr(installer, lambda _, secrets: made.append(secrets))
     flask_app.create_app()
     fastapi_app.create_app()
     assert [secrets.parent_name for secrets in made] == ["Split2", "Split2"]

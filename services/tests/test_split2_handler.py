@@ -16,7 +16,11 @@ from pgp_services.clients.cloud_tasks import Target, TasksClient
 from pgp_services.clients.retries import RetryPolicy
 from pgp_services.fleet import Operations
 from pgp_services.lookalikes.http import Fault
-from pgp_services.split2.handler import MAX_BODY, Split2Handler, _described
+from pgp_services.names import Service
+from pgp_services.serving.bodies import MAX_BODY
+from pgp_services.serving.responder import Responder, described
+from pgp_services.serving.routes import Call
+from pgp_services.split2.handler import Split2Handler
 from pgp_services.tokens import EstimateAnswer, verify
 
 NOW = 1_700_000_000
@@ -30,7 +34,7 @@ def body_with(body_with):
 
 def handle(handler, body):
     try:
-        return handler.handle(body)
+        return handler.responder.respond(handler.estimate, Call(body))
     finally:
         handler.close()
 
@@ -38,7 +42,7 @@ def handle(handler, body):
 def handle_async(handler, body):
     async def go():
         try:
-            return await handler.handle_async(body)
+            return await handler.responder.respond_async(handler.estimate_async, Call(body))
         finally:
             await handler.aclose()
 
@@ -70,9 +74,8 @@ def handler(
     given, clock, operations, rotating, signing_key, split1, changenow_server, tasks_server
 ):
     policy = RetryPolicy(budget=8.0, attempt=3.0, clock=clock)
-    return Split2Handler(
+    handler = Split2Handler(
         signing_key=given(SecretStr(signing_key)),
-        operations=operations,
         changenow=ChangeNowClient(rotating, changenow_server.url, policy),
         tasks=TasksClient(
             given("pgp-live"),
@@ -82,8 +85,11 @@ def handler(
             policy=policy,
         ),
         split1=split1,
+        batchprocessor=Target(given("batches"), given("https://batchprocessor.example")),
         clock=lambda: NOW + 60,
     )
+    handler.responder = Responder(Service.SPLIT2, operations)
+    return handler
 
 
 def outcome(answer):
@@ -142,6 +148,21 @@ def test_a_repeat_is_dropped(answer_of, handler, tasks_server, changenow_server,
     )
     assert answer_of(handler, body_with()) == first
     assert len(tasks_server.tasks) == 1
+
+
+def test_an_estimate_for_a_threshold_has_the_batches_looked_through(
+    answer_of, handler, tasks_server, body_with
+):
+    answer = answer_of(handler, body_with(payout_mode="threshold"))
+    told, process = tasks_server.tasks
+    assert told.name.endswith(answer.content["task_id"])
+    assert (process.queue, process.url, process.body) == (
+        "batches",
+        "https://batchprocessor.example/process",
+        b"{}",
+    )
+    answer_of(handler, body_with(payout_mode="threshold"))
+    assert len(tasks_server.tasks) == 2
 
 
 def test_another_request_is_another_task(answer_of, handler, tasks_server, body_with):
@@ -260,7 +281,7 @@ def test_503_when_a_secret_is_unavailable(
     elif place == "queue":
         monkeypatch.setattr(handler, "_split1", Target(failing, failing))
     else:
-        monkeypatch.setattr(handler, "_operations", Operations(failing, failing, failing))
+        handler.responder = Responder(Service.SPLIT2, Operations(failing, failing, failing))
     assert outcome(answer_of(handler, body_with())) == (503, "error", {"Retry-After": "5"})
     assert type(error).__name__ in caplog.text
 
@@ -291,7 +312,7 @@ def test_a_revoked_key_is_replaced_within_the_request(
 def test_the_log_follows_the_settings(answer_of, handler, operations, caplog, body_with):
     operations.log_level.value = "INFO"
     answer_of(handler, body_with())
-    assert "PGP_SPLIT2_v1 (staging) answered 200: sent" in caplog.messages
+    assert "PGP_SPLIT2_v1 (staging) answered 200: Estimate sent to SPLIT1" in caplog.messages
     operations.alerting.value = False
     operations.log_level.value = "ERROR"
     caplog.clear()
@@ -326,4 +347,4 @@ def test_nothing_of_token_key_or_answer_is_logged_or_told(
 
 
 def test_a_failure_of_ours_can_be_described_without_a_traceback():
-    assert _described(ValueError("CANARY")) == "unexpected ValueError"
+    assert described(ValueError("CANARY")) == "unexpected ValueError"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgp_config.errors import DeclarationError
 
@@ -108,17 +108,24 @@ class Freshness:
 EVERY_REQUEST = Freshness(max_age=0)
 
 
+#: Whether a secret is loaded once or picked up without a restart.
+ReloadClass: TypeAlias = Literal["static", "dynamic"]
+
+
 @dataclass(frozen=True, slots=True)
 class ReloadPolicy:
-    """Which names may not be dynamic.
+    """Which names may not be dynamic, and which may be declared at all.
 
     Attributes:
         protected: Globs, matched against the name in upper case.
         exceptions: Names that may be dynamic all the same, each with the reason.
+        allowed: The names that may be declared and nothing else, each with its class; None for any
+            name. A dynamic one whose name is protected needs its exception all the same.
     """
 
     protected: Iterable[str] = PROTECTED_NAMES
     exceptions: Mapping[str, str] | None = None
+    allowed: Mapping[str, ReloadClass] | None = None
 
     def __post_init__(self) -> None:
         globs = self.protected
@@ -136,9 +143,39 @@ class ReloadPolicy:
                     remedy="Say why it may be dynamic: exceptions={'NAME': 'the reason'}.",
                     secret=name,
                 )
+        if self.allowed is not None:
+            object.__setattr__(self, "allowed", dict(self.allowed))
+            _refuse_other_classes(self.allowed)
 
-    def fault_of(self, name: str) -> DeclarationError | None:
-        """Why this name may not be dynamic, or None if it may."""
+    def fault_of(self, name: str, *, dynamic: bool = True) -> DeclarationError | None:
+        """Why this name may not be declared so, or None if it may.
+
+        Args:
+            name: The secret's name.
+            dynamic: Whether it is declared dynamic.
+        """
+        return self._listing_fault(name, dynamic) or (self._name_fault(name) if dynamic else None)
+
+    def _listing_fault(self, name: str, dynamic: bool) -> DeclarationError | None:
+        if self.allowed is None:
+            return None
+        declared = "dynamic" if dynamic else "static"
+        listed = self.allowed.get(name)
+        if listed is None:
+            return DeclarationError(
+                f"is declared {declared}, and is none of the {len(self.allowed)} names that its ReloadPolicy allows",
+                remedy="Remove it, or have it allowed where the policy is made.",
+                secret=name,
+            )
+        if listed == declared:
+            return None
+        return DeclarationError(
+            f"is declared {declared}, and its ReloadPolicy allows it as {listed} only",
+            remedy=f"Declare it as {listed.capitalize()}Secret.",
+            secret=name,
+        )
+
+    def _name_fault(self, name: str) -> DeclarationError | None:
         glob = next((g for g in self.protected if fnmatchcase(name.upper(), g)), None)
         if glob is None or name in (self.exceptions or {}):
             return None
@@ -148,3 +185,13 @@ class ReloadPolicy:
             f"the reason: reload_policy = ReloadPolicy(exceptions={{{name!r}: 'why'}}).",
             secret=name,
         )
+
+
+def _refuse_other_classes(allowed: Mapping[str, str]) -> None:
+    for name, listed in allowed.items():
+        if listed not in ("static", "dynamic"):
+            raise DeclarationError(
+                "is allowed by the ReloadPolicy as neither 'static' nor 'dynamic'",
+                remedy="Say which: allowed={'NAME': 'dynamic'}.",
+                secret=name,
+            )

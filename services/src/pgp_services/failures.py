@@ -4,7 +4,7 @@ ServiceFailure
 ├── BadRequest      400  the request is not what the service takes
 │   └── TooLarge    413  its body is larger than the service reads
 ├── BadToken        401  the token is not ours, or its time is over
-├── BadSignature    401  the message is not signed by whom it should be from
+├── BadSignature    401  the signature is not that of the one who is said to have sent it
 ├── Refused         502  another party said no, or answered nonsense
 └── Unavailable     503  another party cannot answer now; try again later
 
@@ -14,6 +14,10 @@ Texts are built from fixed words, names and status codes: no secret, token, URL 
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ServiceFailure(Exception):  # noqa: N818  the names are what happened, not the word Error
@@ -34,10 +38,19 @@ class ServiceFailure(Exception):  # noqa: N818  the names are what happened, not
 
 
 class BadRequest(ServiceFailure):
-    """The request is not what the service takes."""
+    """The request is not what the service takes.
+
+    Args:
+        reason: As in the base class.
+        fields: The names of the fields that are wrong; told to the caller.
+    """
 
     status = 400
     message = "Bad request"
+
+    def __init__(self, reason: str, *, fields: Iterable[str] = ()) -> None:
+        super().__init__(reason)
+        self.fields = tuple(fields)
 
 
 class TooLarge(BadRequest):
@@ -55,7 +68,7 @@ class BadToken(ServiceFailure):
 
 
 class BadSignature(ServiceFailure):
-    """The message has no signature, or not that of whom it should be from."""
+    """The request is not signed, or not by the one who is said to have sent it."""
 
     status = 401
     message = "Invalid signature"

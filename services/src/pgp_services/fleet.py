@@ -1,4 +1,4 @@
-"""What all services of the fleet have in common: three dynamic settings and what they do."""
+"""What services of the fleet have in common: the three settings of all, and the parts that many have."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Self
 
 from dependency_injector import providers
 
-from pgp_config import SecretContainer
-from pgp_services.catalogue import ALERTING_ENABLED, LOG_LEVEL, SERVICE_ENVIRONMENT
+from pgp_config import SecretContainer, source_from_url
+from pgp_services import catalogue
+from pgp_services.clients.cloud_tasks import TasksClient
+from pgp_services.database import Database
+from pgp_services.settings import SOURCE_VARIABLE, Settings, required
 
 if TYPE_CHECKING:
     from pgp_services.catalogue import LogLevel, ServiceEnvironment
     from pgp_services.provided import Provided
+    from pgp_services.serving.responder import Alerts
 
 #: The logger above those of all services.
 logger = logging.getLogger("pgp_services")
@@ -51,18 +55,22 @@ class Conduct:
                 ours.setLevel(self.log_level)
         return self
 
-    def report(self, service: str, status: int, what: str) -> None:
+    def report(self, service: str, status: int, what: str) -> str | None:
         """Log how a request ended.
 
         Args:
             service: The service's name.
             status: The HTTP status of the answer.
             what: What happened; without a trace of a secret or a token.
+
+        Returns:
+            The text of the alert that it is worth; None for none.
         """
         level = logging.INFO
         if status >= 500:  # noqa: PLR2004  HTTP: the fault is not the caller's
             level = logging.ERROR if self.alerting else logging.WARNING
         logger.log(level, "%s (%s) answered %d: %s", service, self.environment, status, what)
+        return f"{service} ({self.environment}): {what}" if level == logging.ERROR else None
 
 
 #: How a request is reported whose settings could not be read: nothing is hushed up.
@@ -97,10 +105,59 @@ class Operations:
 
 
 class Fleet(SecretContainer):
-    """The container that every service's own derives from."""
+    """The container that every service's own derives from.
 
-    service_environment = SERVICE_ENVIRONMENT.secret()
-    log_level = LOG_LEVEL.secret()
-    alerting_enabled = ALERTING_ENABLED.secret()
+    A service sets `reload_policy = policy_of(Service.…)`, so that what it may not read cannot be declared.
+    """
+
+    reload_policy = catalogue.WHOLE_POLICY
+
+    service_environment = catalogue.SERVICE_ENVIRONMENT.secret()
+    log_level = catalogue.LOG_LEVEL.secret()
+    alerting_enabled = catalogue.ALERTING_ENABLED.secret()
 
     operations = providers.Singleton(Operations, service_environment, log_level, alerting_enabled)
+    settings = providers.Singleton(Settings.from_environ)
+    alerts: providers.Provider[Alerts | None] = providers.Object(None)
+
+    @classmethod
+    def deployed(cls) -> Self:
+        """The container of a deployed service, by its environment variables; logs go to stderr.
+
+        Raises:
+            DeclarationError: If PGP_CONFIG_SOURCE is not set or names no source.
+        """
+        log_to_stderr()
+        return cls(source=source_from_url(required(SOURCE_VARIABLE)))
+
+
+class WithDatabase(Fleet):
+    """A service that has the database: what its connection pool is made from."""
+
+    database_password_secret = catalogue.DATABASE_PASSWORD_SECRET.secret()
+    cloud_sql_connection_name = catalogue.CLOUD_SQL_CONNECTION_NAME.secret()
+    database_name_secret = catalogue.DATABASE_NAME_SECRET.secret()
+    database_user_secret = catalogue.DATABASE_USER_SECRET.secret()
+
+    database = providers.Singleton(
+        Database,
+        instance=cloud_sql_connection_name,
+        name=database_name_secret,
+        user=database_user_secret,
+        password=database_password_secret,
+    )
+
+
+class WithTasks(Fleet):
+    """A service that creates tasks, in the project and the region that its secrets name."""
+
+    cloud_tasks_project_id = catalogue.CLOUD_TASKS_PROJECT_ID.secret()
+    cloud_tasks_location = catalogue.CLOUD_TASKS_LOCATION.secret()
+
+    tasks = providers.Singleton(
+        TasksClient,
+        project=cloud_tasks_project_id,
+        location=cloud_tasks_location,
+        service_account=Fleet.settings.provided.tasks_service_account,
+        endpoint=Fleet.settings.provided.cloud_tasks_endpoint,
+    )

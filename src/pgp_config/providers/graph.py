@@ -74,7 +74,7 @@ def faults_of(
 ) -> list[DeclarationError]:
     """Every fault of a container's declaration."""
     secrets = secrets_of(roots.values())
-    faults = [policy.fault_of(secret.name) for secret in secrets if secret.is_dynamic]
+    faults = [policy.fault_of(secret.name, dynamic=secret.is_dynamic) for secret in secrets]
     found = [fault for fault in faults if fault is not None]
     return [*found, *_two_classes(secrets), *_captures(roots)]
 

@@ -1,0 +1,1 @@
+"""What all applications of the fleet share: answers, bodies, routes, and one file a framework."""
