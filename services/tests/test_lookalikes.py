@@ -119,7 +119,7 @@ def refused(call):
 
 def test_cloud_tasks_names_what_has_no_name(server, client):
     made = client.create_task(parent=PARENT, task=task())
-    assert made.name == f"{PARENT}/tasks/1"
+    assert made.name.removeprefix(f"{PARENT}/tasks/").isdecimal()
     assert server.tasks[0].url == "https://split1.example/x"
     assert repr(server) == f"<CloudTasksServer at {server.endpoint}, 1 tasks>"
 
