@@ -172,7 +172,7 @@ class Stage:
         """Wait until the uptake store knows of four processes and no other, for each secret.
 
         Raises:
-            StageFailed: If it does not within 30 s.
+            StageFailed: If it does not within 60 s.
         """
         store = store_from_url(str(self._uptake))
         deadline = time.monotonic() + PATIENCE
