@@ -1,5 +1,6 @@
 """Doubles of providers, a clock, and the stand-ins for ChangeNow and Cloud Tasks."""
 
+import contextlib
 import json
 import logging
 import os
@@ -10,12 +11,17 @@ import time
 
 import pytest
 import stamina
+from dependency_injector import providers
 from pydantic import SecretStr
 
+from pgp_config import EVERY_REQUEST, Memory
 from pgp_config.secret import Versioned
 from pgp_config.verdicts import Verdicts
+from pgp_services import registry
+from pgp_services.catalogue import CATALOGUE, secrets_of
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
 from pgp_services.lookalikes.postgres import LocalPostgres, find_programs
+from pgp_services.settings import Settings
 from pgp_services.tokens import EstimateRequest, sign
 
 
@@ -240,3 +246,57 @@ def in_child():
         return said
 
     return run
+
+
+@pytest.fixture
+def fleet_values(values, new_key):
+    """A value for each secret of the catalogue; the confidential ones differ in each test."""
+    queues = {
+        name: name.lower().replace("_", "-") for name in CATALOGUE if name.endswith("_QUEUE")
+    }
+    urls = {
+        name: f"https://{name[4:-4].lower()}.example" for name in CATALOGUE if name.endswith("_URL")
+    }
+    hexadecimal = (
+        "HOST_WALLET_PRIVATE_KEY",
+        "TPS_HOSTPAY_SIGNING_KEY",
+        "SUCCESS_URL_SIGNING_KEY_SECONDARY",
+        "TPS_HOSTPAY_SIGNING_KEY_SECONDARY",
+        "NOWPAYMENTS_API_KEY",
+        "NOWPAYMENTS_IPN_SECRET",
+        "CLOUDFLARE_WEBHOOK_SECRET",
+        "JWT_SECRET_KEY",
+        "SIGNUP_SECRET_KEY",
+    )
+    return {
+        **queues,
+        **urls,
+        **{name: new_key() for name in hexadecimal},
+        "ETHEREUM_RPC_URL_API": secrets.token_hex(16),
+        "TELEGRAM_BOT_API_TOKEN": f"7{secrets.randbelow(10**9)}:{new_key()[:35]}",
+        "TELEGRAM_BOT_USERNAME": "@pgp_test_bot",
+        "TP_FLAT_FEE": "3",
+        **values,
+    }
+
+
+@pytest.fixture
+def container_of(fleet_values):
+    """Makes a service's container over a `Memory` source, loaded; gives it and the source."""
+    with contextlib.ExitStack() as ends:
+
+        def build(service, *, settings=None, load=True, **more):
+            rows = secrets_of(service)
+            source = Memory({row.name: {**fleet_values, **more}[row.name] for row in rows})
+            known = settings or Settings("a@pgp-test.example", google_project="pgp-test")
+            kind = registry.container_of(service)
+            container = kind(
+                source=source, settings=providers.Object(known), freshness=EVERY_REQUEST
+            )
+            ends.callback(container.close)
+            ends.callback(registry.handler_of(container).close)
+            if load:
+                container.load()
+            return container, source
+
+        yield build

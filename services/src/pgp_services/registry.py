@@ -37,6 +37,9 @@ class Entry:
 
 REGISTRY: dict[Service, Entry] = {
     Service.SPLIT2: Entry("pgp_services.split2.container:Split2"),
+    Service.NP_IPN: Entry("pgp_services.np_ipn.container:NpIpn"),
+    Service.WEBAPI: Entry("pgp_services.webapi.container:WebApi", framework="fastapi"),
+    Service.WEB: Entry("pgp_services.web.container:Web"),
 }
 
 

@@ -118,9 +118,8 @@ def _serve_flask(
     from pgp_services.serving.gunicorn_server import GunicornServer  # noqa: PLC0415  as above
 
     app = flask_app.create_app(service, secrets)
-    server = GunicornServer(app, listener, polling, workers=workers, threads=threads, grace=GRACE)
     _tell(service, listener)
-    server.run()
+    GunicornServer(app, listener, polling, workers=workers, threads=threads, grace=GRACE).run()
 
 
 def _tell(service: Service, listener: socket.socket) -> None:
