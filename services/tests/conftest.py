@@ -1,5 +1,6 @@
 """Doubles of providers, a clock, and the stand-ins for ChangeNow and Cloud Tasks."""
 
+import contextlib
 import json
 import logging
 import os
@@ -13,11 +14,11 @@ import stamina
 from dependency_injector import providers
 from pydantic import SecretStr
 
-from pgp_config import Freshness, Memory, SecretUnavailable
+from pgp_config import EVERY_REQUEST, Freshness, Memory, SecretUnavailable
 from pgp_config.secret import Versioned
 from pgp_config.verdicts import Verdicts
 from pgp_services import registry
-from pgp_services.catalogue import CATALOGUE, HttpsUrl, QueueId, secrets_of
+from pgp_services.catalogue import CATALOGUE, secrets_of
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
 from pgp_services.lookalikes.postgres import LocalPostgres, find_programs
 from pgp_services.serving import flask_app
@@ -242,33 +243,6 @@ class Faulty(Memory):
         return super().fetch(name, version)
 
 
-def _value_of(row):
-    if row.declared is HttpsUrl:
-        return f"https://{row.name.lower().removesuffix('_url').replace('_', '-')}.example"
-    if row.declared is QueueId:
-        return row.name.lower().replace("_", "-")
-    return {
-        "TELEGRAM_BOT_API_TOKEN": f"1234567:{secrets.token_hex(16)}",
-        "ETHEREUM_RPC_URL_API": secrets.token_hex(16),
-        "TELEGRAM_BOT_USERNAME": "PayGateBot",
-        "TP_FLAT_FEE": "3.5",
-        "SERVICE_ENVIRONMENT": "staging",
-        "ALERTING_ENABLED": "true",
-        "LOG_LEVEL": "INFO",
-        "CLOUD_SQL_CONNECTION_NAME": "pgp-test:us-central1:pgp",
-        "DATABASE_NAME_SECRET": "pgp",
-        "DATABASE_USER_SECRET": "service",
-        "CLOUD_TASKS_PROJECT_ID": "pgp-test",
-        "CLOUD_TASKS_LOCATION": "us-central1",
-    }.get(row.name, secrets.token_hex(32))
-
-
-@pytest.fixture
-def fleet_values():
-    """A value for each secret of the catalogue, made for this test where it is one to be kept."""
-    return {name: _value_of(row) for name, row in CATALOGUE.items()}
-
-
 class Started:
     """A service of the fleet in Flask, on a source of its own that is asked at each request."""
 
@@ -348,3 +322,57 @@ def in_child():
         return said
 
     return run
+
+
+@pytest.fixture
+def fleet_values(values, new_key):
+    """A value for each secret of the catalogue; the confidential ones differ in each test."""
+    queues = {
+        name: name.lower().replace("_", "-") for name in CATALOGUE if name.endswith("_QUEUE")
+    }
+    urls = {
+        name: f"https://{name[4:-4].lower()}.example" for name in CATALOGUE if name.endswith("_URL")
+    }
+    hexadecimal = (
+        "HOST_WALLET_PRIVATE_KEY",
+        "TPS_HOSTPAY_SIGNING_KEY",
+        "SUCCESS_URL_SIGNING_KEY_SECONDARY",
+        "TPS_HOSTPAY_SIGNING_KEY_SECONDARY",
+        "NOWPAYMENTS_API_KEY",
+        "NOWPAYMENTS_IPN_SECRET",
+        "CLOUDFLARE_WEBHOOK_SECRET",
+        "JWT_SECRET_KEY",
+        "SIGNUP_SECRET_KEY",
+    )
+    return {
+        **queues,
+        **urls,
+        **{name: new_key() for name in hexadecimal},
+        "ETHEREUM_RPC_URL_API": secrets.token_hex(16),
+        "TELEGRAM_BOT_API_TOKEN": f"7{secrets.randbelow(10**9)}:{new_key()[:35]}",
+        "TELEGRAM_BOT_USERNAME": "@pgp_test_bot",
+        "TP_FLAT_FEE": "3",
+        **values,
+    }
+
+
+@pytest.fixture
+def container_of(fleet_values):
+    """Makes a service's container over a `Memory` source, loaded; gives it and the source."""
+    with contextlib.ExitStack() as ends:
+
+        def build(service, *, settings=None, load=True, **more):
+            rows = secrets_of(service)
+            source = Memory({row.name: {**fleet_values, **more}[row.name] for row in rows})
+            known = settings or Settings("a@pgp-test.example", google_project="pgp-test")
+            kind = registry.container_of(service)
+            container = kind(
+                source=source, settings=providers.Object(known), freshness=EVERY_REQUEST
+            )
+            ends.callback(container.close)
+            ends.callback(registry.handler_of(container).close)
+            if load:
+                container.load()
+            return container, source
+
+        yield build

@@ -77,9 +77,9 @@ def test_a_payment_is_estimated_without_the_fee(split1, tasks_server, claims_of)
     task = tasks_server.tasks[0]
     assert (status, content["status"]) == (200, "success")
     assert [task.name.rpartition("/")[2]] == content["task_ids"]
-    assert (task.queue, task.url) == ("pgp-split2-swap-queue", "https://pgp-split2.example/")
+    assert (task.queue, task.url) == ("pgp-split2-swap-queue", "https://split2.example/")
     asked = claims_of(task, EstimateRequest, split1.values[SUCCESS])
-    assert asked.adjusted_amount == Decimal("96.5965")
+    assert asked.adjusted_amount == Decimal("97.097")
     assert asked.model_dump(include=set(IDENTITY)) == {
         **IDENTITY,
         "actual_eth_amount": Decimal("0.05"),
@@ -113,7 +113,7 @@ def test_an_estimate_becomes_a_payout(split1, tasks_server, claims_of):
     assert (status, content["task_ids"]) == (200, [task.name.rpartition("/")[2]])
     assert (task.queue, task.url) == (
         "pgp-hostpay-trigger-queue",
-        "https://pgp-hostpay1.example/",
+        "https://hostpay1.example/",
     )
     payout = claims_of(task, PayoutRequest, split1.values[TPS])
     assert payout.model_dump(exclude={"timestamp"}) == {
@@ -144,7 +144,7 @@ def test_never_more_eth_is_paid_out_than_came_in(split1, tasks_server):
 def test_a_swap_is_asked_for_anew_through_the_other_queue(split1, tasks_server, claims_of):
     split1.send("/eth-client-swap", swap(payout_mode="threshold"), SUCCESS)
     task = tasks_server.tasks[0]
-    assert (task.queue, task.url) == ("pgp-split2-response-queue", "https://pgp-split2.example/")
+    assert (task.queue, task.url) == ("pgp-split2-response-queue", "https://split2.example/")
     asked = claims_of(task, EstimateRequest, split1.values[SUCCESS])
     assert (asked.adjusted_amount, asked.payout_mode) == (Decimal("0.0123"), "instant")
 
@@ -154,7 +154,7 @@ def test_a_batch_is_estimated_to_be_paid_out_now_and_without_a_second_fee(
 ):
     split1.send("/batch-payout", batch(payout_mode="threshold"), TPS)
     task = tasks_server.tasks[0]
-    assert (task.queue, task.url) == ("pgp-split2-swap-queue", "https://pgp-split2.example/")
+    assert (task.queue, task.url) == ("pgp-split2-swap-queue", "https://split2.example/")
     asked = claims_of(task, EstimateRequest, split1.values[SUCCESS])
     assert (asked.adjusted_amount, asked.payout_mode) == (Decimal("1234.5"), "instant")
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Literal, Self, cast
 
 from pgp_config import DeclarationError
-from pgp_services.clients import changenow
+from pgp_services.clients import changenow, nowpayments
 
 #: The URL of the source of all secrets, such as `gsm://pgp-live`.
 SOURCE_VARIABLE = "PGP_CONFIG_SOURCE"
 
-NOWPAYMENTS_API = "https://api.nowpayments.io"
 TELEGRAM_API = "https://api.telegram.org"
 
 #: The provider whose key ETHEREUM_RPC_URL_API is; the key goes into the path.
@@ -44,7 +43,7 @@ class Settings:
     service_account: str | None = None
     changenow_base_url: str = changenow.API
     cloud_tasks_endpoint: str | None = None
-    nowpayments_base_url: str = NOWPAYMENTS_API
+    nowpayments_base_url: str = nowpayments.API
     telegram_base_url: str = TELEGRAM_API
     ethereum_base_url: str = ETHEREUM_RPC
     local_gateway: str | None = None
@@ -64,7 +63,7 @@ class Settings:
             service_account=_given("TASKS_SERVICE_ACCOUNT"),
             changenow_base_url=_given("CHANGENOW_BASE_URL") or changenow.API,
             cloud_tasks_endpoint=_given("CLOUD_TASKS_ENDPOINT"),
-            nowpayments_base_url=_given("NOWPAYMENTS_BASE_URL") or NOWPAYMENTS_API,
+            nowpayments_base_url=_given("NOWPAYMENTS_BASE_URL") or nowpayments.API,
             telegram_base_url=_given("TELEGRAM_BASE_URL") or TELEGRAM_API,
             ethereum_base_url=_given("ETHEREUM_BASE_URL") or ETHEREUM_RPC,
             local_gateway=_given("LOCAL_GATEWAY"),

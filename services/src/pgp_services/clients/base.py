@@ -36,7 +36,7 @@ from pgp_services.clients.retries import (
 from pgp_services.failures import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from pydantic import SecretStr
 
@@ -88,6 +88,7 @@ class Ask(Generic[M]):
             the first surely had none: no connection, 429, 503, a refused key. Never after a time-out or
             a lost connection.
         longest: Bytes of the answer that are read, at most.
+        fits: Whether a good answer is one to what was asked.
     """
 
     what: str
@@ -98,6 +99,7 @@ class Ask(Generic[M]):
     body: bytes | None = field(default=None, repr=False)
     once: bool = False
     longest: int = MAX_ANSWER
+    fits: Callable[[M], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,10 @@ class HttpClient(Generic[K]):
 
     def judge(self, ask: Ask[M], reply: Reply) -> Outcome[M]:
         """What an answer means: by default its JSON as the model, or its status."""
-        return reply.read(ask.answer)
+        outcome = reply.read(ask.answer)
+        if outcome.value is None or ask.fits(outcome.value):
+            return outcome
+        return Outcome(outcome.status, f"{self.party.name}'s answer is not to what was asked")
 
     def at(self, path: str) -> httpx.URL:
         """A path below the base URL."""

@@ -6,5 +6,7 @@ stand-in: it runs the real PostgreSQL of this machine.
 
 from pgp_services.lookalikes.changenow import ChangeNowServer
 from pgp_services.lookalikes.cloud_tasks import CloudTasksServer
+from pgp_services.lookalikes.nowpayments import NowPaymentsServer
+from pgp_services.lookalikes.slack import SlackServer
 
-__all__ = ["ChangeNowServer", "CloudTasksServer"]
+__all__ = ["ChangeNowServer", "CloudTasksServer", "NowPaymentsServer", "SlackServer"]
