@@ -37,6 +37,10 @@ class Entry:
 
 REGISTRY: dict[Service, Entry] = {
     Service.SPLIT2: Entry("pgp_services.split2.container:Split2"),
+    Service.SPLIT1: Entry("pgp_services.split1.container:Split1"),
+    Service.ACCUMULATOR: Entry("pgp_services.accumulator.container:Accumulator"),
+    Service.BATCHPROCESSOR: Entry("pgp_services.batchprocessor.container:BatchProcessor"),
+    Service.ORCHESTRATOR: Entry("pgp_services.orchestrator.container:Orchestrator"),
     Service.NP_IPN: Entry("pgp_services.np_ipn.container:NpIpn"),
     Service.WEBAPI: Entry("pgp_services.webapi.container:WebApi", framework="fastapi"),
     Service.WEB: Entry("pgp_services.web.container:Web"),
