@@ -83,7 +83,7 @@ class Responder:
 
 
 def _told(answer: Answer, failure: Exception | None) -> str:
-    return str(answer.content.get("message", "done")) if failure is None else described(failure)
+    return answer.message if failure is None else described(failure)
 
 
 def described(failure: Exception) -> str:
