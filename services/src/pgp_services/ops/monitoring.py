@@ -43,9 +43,6 @@ _SECONDS = (
 )
 _RELOADS = f"sum by (pgp_config_secret, job) (increase(pgp_config_secret_reloads_total[{WINDOW}]))"
 
-#: The method that reads a version, in the audit log.
-_ACCESS = "google.cloud.secretmanager.v1.SecretManagerService.AccessSecretVersion"
-
 #: Names of log-based metrics in Cloud Logging.
 READS_METRIC, REFUSED_METRIC = "pgp-static-secret-reads", "pgp-static-secret-refused"
 
@@ -270,7 +267,8 @@ def log_metrics() -> dict[str, dict[str, Any]]:
                 'log_id("cloudaudit.googleapis.com/data_access")',
                 'resource.type="audited_resource"',
                 'protoPayload.serviceName="secretmanager.googleapis.com"',
-                f'protoPayload.methodName="{_ACCESS}"',
+                # Of the beta API, and of regional secrets, the methods end so too.
+                'protoPayload.methodName:"SecretManagerService.AccessSecretVersion"',
                 f'protoPayload.resourceName=~"/secrets/({"|".join(static_names())})/versions/"',
                 r'protoPayload.authenticationInfo.principalEmail=~"^pgp-[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com$"',
             ],
@@ -388,7 +386,7 @@ def rollback_triggers() -> dict[str, Any]:
                 ),
                 "above": 0,
                 "for": "0m",
-                "action": 'pgp-config rotate "$SECRET" --project="$PROJECT" --rollback',
+                "action": 'pgp-config rotate "$SECRET" --rollback',
                 "runbook": f"{RUNBOOKS}/rollback.md",
             },
             {
