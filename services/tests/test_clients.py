@@ -6,6 +6,7 @@ A client is added as cases in `CASES`: one for each call.
 import asyncio
 import json
 import logging
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 
 from pgp_config import DeclarationError, SecretUnavailable
 from pgp_services.clients import hushed
-from pgp_services.clients.base import MAX_ANSWER
+from pgp_services.clients.base import MAX_ANSWER, in_path
 from pgp_services.clients.changenow import ChangeNowClient, NewExchange, Pair
 from pgp_services.clients.nowpayments import NewInvoice, NowPaymentsClient
 from pgp_services.clients.retries import RetryPolicy
@@ -462,13 +463,18 @@ def test_a_programs_own_requests_are_logged_as_before(client_with, secret, serve
 
 def test_every_logger_of_httpx_and_httpcore_is_silenced(client_with, secret, call):
     call(client_with(secret()))
-    libraries = {"httpx", "httpcore"}
-    known = {
-        name
-        for name, logger in logging.root.manager.loggerDict.items()
-        if name.partition(".")[0] in libraries and isinstance(logger, logging.Logger)
+    loggers = {
+        module.logger.name
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in {"httpx", "httpcore"} and hasattr(module, "logger")
     }
-    assert known <= set(hushed.LOGGERS)
+    assert loggers >= {"httpx", "httpcore.http11"}
+    assert loggers <= set(hushed.LOGGERS)
+
+
+def test_a_key_in_a_path_does_not_end_it():
+    assert in_path(SecretStr("123:AA-b_c")) == "123:AA-b_c"
+    assert in_path(SecretStr("a/b?c#d é")) == "a%2Fb%3Fc%23d%20%C3%A9"
 
 
 def test_a_proxy_of_the_environment_is_not_for_the_loopback(
