@@ -15,6 +15,7 @@ from eth_account import Account
 from eth_utils.address import to_checksum_address
 
 from pgp_config import PgpConfigError
+from pgp_services.clients.outcomes import bare
 from pgp_services.failures import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -180,8 +181,7 @@ class Wallet:
         except Exception as error:  # noqa: BLE001  whatever it is, its text or frames hold the key
             reason, interruption = _reason(error), None
         except BaseException as error:  # noqa: BLE001  as above
-            reason, interruption = "", error.with_traceback(None)
-            error.__context__ = error.__cause__ = None
+            reason, interruption = "", bare(error)
         if interruption is not None:
             raise interruption
         raise WalletUnusable(f"the wallet's key cannot sign ({reason})", passing=False)
