@@ -10,6 +10,7 @@ from dependency_injector import providers
 
 from pgp_config import SecretContainer, source_from_url
 from pgp_services import catalogue
+from pgp_services.alerting import alerts_from
 from pgp_services.clients.cloud_tasks import TasksClient
 from pgp_services.database import Database
 from pgp_services.settings import SOURCE_VARIABLE, Settings, required
@@ -118,7 +119,9 @@ class Fleet(SecretContainer):
 
     operations = providers.Singleton(Operations, service_environment, log_level, alerting_enabled)
     settings = providers.Singleton(Settings.from_environ)
-    alerts: providers.Provider[Alerts | None] = providers.Object(None)
+    alerts: providers.Provider[Alerts | None] = providers.Singleton(
+        alerts_from, settings.provided.alerts_source
+    )
 
     @classmethod
     def deployed(cls) -> Self:
