@@ -31,6 +31,8 @@ from pgp_services.stage.values import Values, first_values
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from pgp_services.lookalikes.http import LocalServer
+
 #: Services that are started at a time: each needs a processor for a second or two.
 AT_A_TIME = 3
 
@@ -74,7 +76,8 @@ class LocalFleet:
         max_age: Seconds after which they see a new version at the latest.
         hosts: Who answers for the hosts that the URLs name: `services`, those of them that run, so that a task
             goes on to the next service; or `noted`, a stand-in that takes and notes every call.
-        more: Environment variables besides, by service.
+        first: First values of secrets, in place of those that are made.
+        more: Environment variables of every service besides.
 
     Attributes:
         values: The secrets' values, by version.
@@ -92,9 +95,10 @@ class LocalFleet:
         *,
         max_age: float = 1.0,
         hosts: Literal["services", "noted"] = "services",
-        more: Mapping[Service, Mapping[str, str]] | None = None,
+        first: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
-        self.values = Values(first_values(Service))
+        self.values = Values({**first_values(Service), **(first or {})})
         self.services: dict[Service, ServiceProcess] = {}
         self.started_in = 0.0
         self._wanted = list(services)
@@ -178,7 +182,7 @@ class LocalFleet:
             "NOWPAYMENTS_BASE_URL": environ.door_for(
                 self.nowpayments, service, catalogue.NOWPAYMENTS_API_KEY
             ),
-            **self._more.get(service, {}),
+            **self._more,
         }
 
     # -- where hosts are ---------------------------------------------------------------------
@@ -213,6 +217,10 @@ class LocalFleet:
             "NOWPAYMENTS_IPN_SECRET": lambda: self.nowpayments.rotate_ipn_key(value),
         }
         takes.get(name, _nothing)()
+
+    def key_holders(self) -> dict[str, LocalServer]:
+        """The stand-ins that a key is needed for, by name."""
+        return {"changenow": self.changenow, "nowpayments": self.nowpayments}
 
     # -- what is asked of it -----------------------------------------------------------------
 
