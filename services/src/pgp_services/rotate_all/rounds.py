@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pgp_services.catalogue import CATALOGUE
 from pgp_services.rotate_all.effects import effects_of
 from pgp_services.rotate_all.evidence import uses
-from pgp_services.rotate_all.exercises import EXERCISES, perform
+from pgp_services.rotate_all.exercises import EXERCISES
+from pgp_services.rotate_all.exercises.craft import perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pgp_services.names import Service
     from pgp_services.rotate_all.effects import Done, Effects
     from pgp_services.rotate_all.evidence import Use
-    from pgp_services.rotate_all.exercises import Exercise
+    from pgp_services.rotate_all.exercises.craft import Exercise
     from pgp_services.stage.local_fleet import LocalFleet
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What each service is asked: requests that it answers at any time, each with an effect of its own.
+"""What a service is asked, and what the requests are made of.
 
 A request is made anew for each call, so that no task has the name of one before it. Where a request is signed
 with a key, or addressed to a name, that rotates, it says so: that the service takes it shows that it has that version.
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from pgp_services.names import Service
 from pgp_services.rotate_all.effects import Done
-from pgp_services.tokens import EstimateRequest, sign
+from pgp_services.tokens import sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pgp_services.names import Service
     from pgp_services.stage.local_fleet import LocalFleet
     from pgp_services.tokens import Claims
 
 #: Numbers that no two requests of a run share.
 _numbers = count(1)
 
-_SUCCESS, _PAYOUT, _LOGIN = "SUCCESS_URL_SIGNING_KEY", "TPS_HOSTPAY_SIGNING_KEY", "JWT_SECRET_KEY"
+#: The static keys that requests are signed with.
+SUCCESS, PAYOUT, LOGIN = "SUCCESS_URL_SIGNING_KEY", "TPS_HOSTPAY_SIGNING_KEY", "JWT_SECRET_KEY"
 
 #: A wallet that is nobody's.
 WALLET = "0x52908400098527886E0F7030069857D2E4169EE7"
@@ -90,6 +91,10 @@ class Craft:
         """A body with a token, signed with the key."""
         return json.dumps({"token": sign(claims, self.value)}).encode()
 
+    def exchange(self) -> str:
+        """The id of an exchange that ChangeNow has, and nobody has paid for."""
+        return self.fleet.changenow.open_exchange()
+
     def identity(self, **changes: object) -> dict[str, Any]:
         """Whose payment it is: one ETH that came in, to be paid out at once."""
         return {
@@ -104,24 +109,6 @@ class Craft:
             "timestamp": self.now,
             **changes,
         }
-
-
-def _estimate(craft: Craft) -> Request:
-    """SPLIT1 asks SPLIT2; a threshold has it wake BATCHPROCESSOR too."""
-    claims = EstimateRequest.model_validate(
-        craft.identity(adjusted_amount="0.97", payout_mode="threshold")
-    )
-    return Request("/", craft.token(claims))
-
-
-def _page(path: str) -> Callable[[Craft], Request]:
-    return lambda _: Request(path, method="GET")
-
-
-EXERCISES: dict[Service, list[Exercise]] = {
-    Service.SPLIT2: [Exercise("estimate", _estimate, signed=_SUCCESS)],
-    Service.WEB: [Exercise("configuration", _page("/config.json"))],
-}
 
 
 def perform(
