@@ -430,3 +430,23 @@ def container_of(fleet_values):
             return container, source
 
         yield build
+
+
+@pytest.fixture
+def asked(container_of, tasks_server):
+    """Makes a Flask service's test client, whose tasks the stand-in for Cloud Tasks takes."""
+
+    def build(service, settings=None, **more):
+        known = {
+            "service_account": "a@pgp-test.example",
+            "google_project": "pgp-test",
+            "google_region": "us-central1",
+            "cloud_tasks_endpoint": tasks_server.endpoint,
+            **(settings or {}),
+        }
+        container, source = container_of(service, settings=Settings(**known), **more)
+        client = flask_app.create_app(service, container).test_client()
+        client.container, client.source = container, source
+        return client
+
+    return build

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from pgp_config import DeclarationError, Memory, request_scope
+from pgp_services import catalogue
 from pgp_services.alerting import INTERVAL, MAX_REASONS, POLICY, Alerting, SlackTeller, alerts_from
 from pgp_services.lookalikes.http import Fault
 from pgp_services.lookalikes.slack import SlackServer
@@ -160,10 +161,9 @@ def test_the_one_secret_of_alerts_is_used_and_no_service_has_it(source):
     container = Alerting(source=source)
     assert container.check() == []
     container.close()
+    other = {"changenow": catalogue.CHANGENOW_API_KEY.secret()}
     with pytest.raises(DeclarationError, match="CHANGENOW_API_KEY"):
-        from pgp_services import catalogue
-
-        type("Curious", (Alerting,), {"changenow": catalogue.CHANGENOW_API_KEY.secret()})
+        type("Curious", (Alerting,), other)
 
 
 # -- through an application ----------------------------------------------------------------------

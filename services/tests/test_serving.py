@@ -435,10 +435,11 @@ def test_updates_are_handled_in_a_thread_until_the_end(loops):
     (loop,) = loops.made
     loop.fed.put("one")
     assert handled.get(timeout=30) == "one"
-    polling.stop()
+    loop.stop.set()
     loop.fed.put("two")
-    assert loop.ended.wait(30)
-    assert handled.empty()
+    polling.stop()
+    assert loop.ended.is_set()
+    assert handled.get(timeout=30) == "two"
 
 
 def test_the_end_waits_for_the_update_at_hand(loops):
@@ -453,10 +454,8 @@ def test_the_end_waits_for_the_update_at_hand(loops):
     polling.start()
     loops.made[0].fed.put("one")
     assert began.wait(30)
-    stopping = threading.Thread(target=polling.stop)
-    stopping.start()
-    go_on.set()
-    stopping.join(30)
+    threading.Timer(0, lambda: loops.made[0].stop.wait(30) and go_on.set()).start()
+    polling.stop()
     assert ended.is_set()
 
 
