@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
+from eth_account import Account
+
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue
 from pgp_services.lookalikes.changenow import ChangeNowServer
 from pgp_services.lookalikes.cloud_tasks import CloudTasksServer
+from pgp_services.lookalikes.ethereum import EthereumServer
 from pgp_services.lookalikes.hosts import HostsServer
 from pgp_services.lookalikes.nowpayments import NowPaymentsServer
 from pgp_services.lookalikes.routes import Routes
 from pgp_services.lookalikes.slack import SlackServer
+from pgp_services.lookalikes.telegram import TelegramServer
 from pgp_services.names import Service
 from pgp_services.stage import environ
 from pgp_services.stage.processes import ServiceProcess
@@ -38,6 +42,10 @@ AT_A_TIME = 3
 
 #: Seconds that a call to a service may take, and the size of its answer in bytes.
 CALL_PATIENCE = 40.0
+
+
+#: What the host wallet has, in wei.
+WEALTH = 10**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ class LocalFleet:
     Attributes:
         values: The secrets' values, by version.
         manager: The local Secret Manager; it knows each service as a caller by its name.
-        changenow, nowpayments, slack, tasks: The stand-ins.
+        changenow, nowpayments, telegram, ethereum, slack, tasks: The stand-ins.
         noted: What stands in for hosts that no service answers for.
         routes: Which port answers for which host.
         services: The processes.
@@ -136,6 +144,11 @@ class LocalFleet:
         self.nowpayments = started.enter_context(
             NowPaymentsServer(value("NOWPAYMENTS_API_KEY"), value("NOWPAYMENTS_IPN_SECRET"))
         )
+        self.telegram = started.enter_context(TelegramServer(value("TELEGRAM_BOT_API_TOKEN")))
+        self.ethereum = started.enter_context(
+            EthereumServer(value("ETHEREUM_RPC_URL_API"), mines_at_once=True)
+        )
+        self.ethereum.fund(self.wallet(), WEALTH)
         self.slack = started.enter_context(SlackServer(key := random_secrets.token_hex(12)))
         self.manager.add(environ.SLACK_WEBHOOK, self.slack.webhook(key))
         self.noted = started.enter_context(HostsServer())
@@ -182,6 +195,12 @@ class LocalFleet:
             "NOWPAYMENTS_BASE_URL": environ.door_for(
                 self.nowpayments, service, catalogue.NOWPAYMENTS_API_KEY
             ),
+            "TELEGRAM_BASE_URL": environ.door_for(
+                self.telegram, service, catalogue.TELEGRAM_BOT_API_TOKEN
+            ),
+            "ETHEREUM_BASE_URL": environ.door_for(
+                self.ethereum, service, catalogue.ETHEREUM_RPC_URL_API
+            ),
             **self._more,
         }
 
@@ -214,13 +233,25 @@ class LocalFleet:
         takes: dict[str, Callable[[], object]] = {
             "CHANGENOW_API_KEY": lambda: self.changenow.rotate(value, overlap=True),
             "NOWPAYMENTS_API_KEY": lambda: self.nowpayments.rotate(value, overlap=True),
+            "TELEGRAM_BOT_API_TOKEN": lambda: self.telegram.rotate(value, overlap=True),
+            "ETHEREUM_RPC_URL_API": lambda: self.ethereum.rotate(value, overlap=True),
             "NOWPAYMENTS_IPN_SECRET": lambda: self.nowpayments.rotate_ipn_key(value),
         }
         takes.get(name, _nothing)()
 
     def key_holders(self) -> dict[str, LocalServer]:
         """The stand-ins that a key is needed for, by name."""
-        return {"changenow": self.changenow, "nowpayments": self.nowpayments}
+        return {
+            "changenow": self.changenow,
+            "nowpayments": self.nowpayments,
+            "telegram": self.telegram,
+            "ethereum": self.ethereum,
+        }
+
+    def wallet(self, version: int = 1) -> str:
+        """The address of the host wallet, with a version of its key."""
+        key = self.values.of("HOST_WALLET_PRIVATE_KEY", version)
+        return str(Account.from_key(key).address)
 
     # -- what is asked of it -----------------------------------------------------------------
 

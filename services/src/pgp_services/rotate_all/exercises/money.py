@@ -16,7 +16,6 @@ from pgp_services.tokens import (
     EstimateAnswer,
     EstimateRequest,
     ExchangeWatch,
-    PaymentOrder,
     PayoutRequest,
     Release,
     SplitRequest,
@@ -24,7 +23,6 @@ from pgp_services.tokens import (
     StatusRequest,
     SuccessClaims,
     SwapDue,
-    SwapExecuted,
     sign,
 )
 
@@ -64,9 +62,7 @@ def _estimated(craft: Craft) -> Request:
 
 
 def _swap(craft: Craft) -> Request:
-    claims = ClientSwap.model_validate(
-        craft.identity(swap_id=f"s-{craft.number}", eth_amount="1")
-    )
+    claims = ClientSwap.model_validate(craft.identity(swap_id=f"s-{craft.number}", eth_amount="1"))
     return Request("/eth-client-swap", craft.token(claims))
 
 
