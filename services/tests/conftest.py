@@ -383,7 +383,9 @@ def fleet_values(values, new_key):
         name: name.lower().replace("_", "-") for name in CATALOGUE if name.endswith("_QUEUE")
     }
     urls = {
-        name: f"https://{name[4:-4].lower()}.example" for name in CATALOGUE if name.endswith("_URL")
+        name: f"https://{name[4:-4].lower()}.example"
+        for name in CATALOGUE
+        if name.endswith("_URL")
     }
     hexadecimal = (
         "HOST_WALLET_PRIVATE_KEY",

@@ -142,7 +142,9 @@ def got(port, path):
 )
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_runs_until_a_signal_ends_it(started, arguments, ending):
-    process, port = started(*arguments, PGP_SUCCESS_URL="https://a.b", PGP_FAILURE_URL="https://b.c")
+    process, port = started(
+        *arguments, PGP_SUCCESS_URL="https://a.b", PGP_FAILURE_URL="https://b.c"
+    )
     assert got(port, "/readyz") == 200
     assert got(port, "/nowhere") == 404
     process.send_signal(ending)
@@ -151,7 +153,9 @@ def test_a_service_runs_until_a_signal_ends_it(started, arguments, ending):
 
 
 def test_webapi_runs_under_uvicorn(started):
-    keys = {name: f"CANARY-{name}-0123456789abcdef" for name in ("JWT_SECRET_KEY", "SIGNUP_SECRET_KEY")}
+    keys = {
+        name: f"CANARY-{name}-0123456789abcdef" for name in ("JWT_SECRET_KEY", "SIGNUP_SECRET_KEY")
+    }
     urls = ("PGP_SUCCESS_URL", "PGP_FAILURE_URL", "PGP_SERVER_URL")
     process, port = started("webapi", **keys, **dict.fromkeys(urls, "https://a.example"))
     assert got(port, "/readyz") == 200
