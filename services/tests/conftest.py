@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 import time
+import traceback
 
 import pytest
 import stamina
@@ -14,7 +15,12 @@ from pydantic import SecretStr
 
 from pgp_config.secret import Versioned
 from pgp_config.verdicts import Verdicts
-from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
+from pgp_services.lookalikes import (
+    ChangeNowServer,
+    CloudTasksServer,
+    NowPaymentsServer,
+    SlackServer,
+)
 from pgp_services.lookalikes.postgres import LocalPostgres, find_programs
 from pgp_services.tokens import EstimateRequest, sign
 
@@ -139,6 +145,23 @@ def changenow_server(key):
 
 
 @pytest.fixture
+def nowpayments_server(key, ipn_key):
+    with NowPaymentsServer(key, ipn_key) as server:
+        yield server
+
+
+@pytest.fixture
+def ipn_key(new_key):
+    return new_key()
+
+
+@pytest.fixture
+def slack_server(key):
+    with SlackServer(key) as server:
+        yield server
+
+
+@pytest.fixture
 def tasks_server():
     with CloudTasksServer() as server:
         yield server
@@ -169,6 +192,35 @@ def unused_port():
         holder.bind(("127.0.0.1", 0))
         # Bound and not listening: nobody else gets it, and a connection to it is refused.
         yield holder.getsockname()[1]
+
+
+def frames_of(error):
+    """Those of a whole chain of exceptions, but for the tests' own, which hold the canaries."""
+    chain, seen = [error], set()
+    while chain:
+        link = chain.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        chain += [link.__cause__, link.__context__]
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            if os.sep + "tests" + os.sep not in frame.f_code.co_filename:
+                yield frame
+
+
+@pytest.fixture
+def shown_by():
+    """All that a log of an exception could show: texts, causes, and the locals of all its frames."""
+
+    def show(error):
+        held = [
+            f"{name}={value!r}"
+            for frame in frames_of(error)
+            for name, value in frame.f_locals.items()
+        ]
+        return "".join([*traceback.format_exception(error), repr(error), *held])
+
+    return show
 
 
 @pytest.fixture

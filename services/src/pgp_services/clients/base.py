@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar, cast
@@ -178,7 +179,7 @@ class Call(Course, Generic[M]):
         raise party.unavailable(trouble, retry_after=outcome.retry_after, passing=not in_doubt)
 
 
-class HttpClient(Generic[K]):
+class HttpClient(ABC, Generic[K]):
     """Base of the clients; usable from threads and from coroutines.
 
     A client says by `addressed` where its key travels and, if statuses do not tell all, by `judge` what
@@ -229,9 +230,9 @@ class HttpClient(Generic[K]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    @abstractmethod
     def addressed(self, ask: Ask[M], key: K) -> Addressed:
         """Where a request goes, and its headers, with this key."""
-        raise NotImplementedError
 
     def connections(self, key: K) -> HttpConnections:  # noqa: ARG002  for those whose key holds them
         """Whose connections an attempt with this key uses: the client's own."""
