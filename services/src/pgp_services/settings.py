@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Self, cast
 
 from pgp_config import DeclarationError
-from pgp_services.clients import changenow, nowpayments
+from pgp_services.clients import changenow, ethereum, nowpayments, telegram
 
 #: The URL of the source of all secrets, such as `gsm://pgp-live`.
 SOURCE_VARIABLE = "PGP_CONFIG_SOURCE"
-
-TELEGRAM_API = "https://api.telegram.org"
-
-#: The provider whose key ETHEREUM_RPC_URL_API is; the key goes into the path.
-ETHEREUM_RPC = "https://eth-mainnet.g.alchemy.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +39,8 @@ class Settings:
     changenow_base_url: str = changenow.API
     cloud_tasks_endpoint: str | None = None
     nowpayments_base_url: str = nowpayments.API
-    telegram_base_url: str = TELEGRAM_API
-    ethereum_base_url: str = ETHEREUM_RPC
+    telegram_base_url: str = telegram.API
+    ethereum_base_url: str = ethereum.API
     local_gateway: str | None = None
     google_project: str | None = None
     google_region: str | None = None
@@ -64,8 +59,8 @@ class Settings:
             changenow_base_url=_given("CHANGENOW_BASE_URL") or changenow.API,
             cloud_tasks_endpoint=_given("CLOUD_TASKS_ENDPOINT"),
             nowpayments_base_url=_given("NOWPAYMENTS_BASE_URL") or nowpayments.API,
-            telegram_base_url=_given("TELEGRAM_BASE_URL") or TELEGRAM_API,
-            ethereum_base_url=_given("ETHEREUM_BASE_URL") or ETHEREUM_RPC,
+            telegram_base_url=_given("TELEGRAM_BASE_URL") or telegram.API,
+            ethereum_base_url=_given("ETHEREUM_BASE_URL") or ethereum.API,
             local_gateway=_given("LOCAL_GATEWAY"),
             google_project=_given("GOOGLE_CLOUD_PROJECT"),
             google_region=_given("GOOGLE_CLOUD_REGION"),

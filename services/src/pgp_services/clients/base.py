@@ -234,6 +234,10 @@ class HttpClient(ABC, Generic[K]):
     def addressed(self, ask: Ask[M], key: K) -> Addressed:
         """Where a request goes, and its headers, with this key."""
 
+    def connections(self, key: K) -> HttpConnections:  # noqa: ARG002  for those whose key holds them
+        """Whose connections an attempt with this key uses: the client's own."""
+        return self._connections
+
     def judge(self, ask: Ask[M], reply: Reply) -> Outcome[M]:
         """What an answer means: by default its JSON as the model, or its status."""
         outcome = reply.read(ask.answer)
@@ -274,20 +278,21 @@ class HttpClient(ABC, Generic[K]):
         await self._connections.aclose()
 
     def _attempt(self, call: Call[M]) -> M:
-        for attempt in self._with_keys(call):
+        for attempt in self.with_keys(call):
             with attempt as key:
                 call.check_budget()
                 value = call.conclude(self._send(call, key))
         return value
 
     async def _attempt_async(self, call: Call[M]) -> M:
-        async for attempt in self._with_keys(call):
+        async for attempt in self.with_keys(call):
             with attempt as key:
                 call.check_budget()
                 value = call.conclude(await self._send_async(call, key))
         return value
 
-    def _with_keys(self, call: Call[M]) -> _Attempts[K]:
+    def with_keys(self, call: Call[M]) -> Attempts[K]:
+        """The attempts of a call until a key is accepted, each with a key."""
         call.begin()
         if not hasattr(self._key, "refresh"):
             return _OneAttempt(self._key)
@@ -325,7 +330,7 @@ class HttpClient(ABC, Generic[K]):
 
     def _exchange(self, call: Call[M], key: K) -> Outcome[M]:
         place = self.addressed(call.ask, key)
-        client, body = self._connections.to(place.url), call.body()
+        client, body = self.connections(key).to(place.url), call.body()
         request = _request(client, call, place)
         with closing(client.send(request, stream=True)) as response:
             for chunk in response.iter_raw():
@@ -334,7 +339,7 @@ class HttpClient(ABC, Generic[K]):
 
     async def _exchange_async(self, call: Call[M], key: K) -> Outcome[M]:
         place = self.addressed(call.ask, key)
-        client, body = await self._connections.to_async(place.url), call.body()
+        client, body = await self.connections(key).to_async(place.url), call.body()
         request = _request(client, call, place)
         async with (
             asyncio.timeout(call.attempt_limit()),
@@ -372,7 +377,7 @@ def _request(
     )
 
 
-class _Attempts(Protocol[K_co]):
+class Attempts(Protocol[K_co]):
     """Attempts with keys, for `for` and for `async for`."""
 
     def __iter__(self) -> Iterator[AbstractContextManager[K_co]]: ...
