@@ -24,8 +24,22 @@ if TYPE_CHECKING:
 #: The pilot's fifth dynamic secret, which the fleet's count of 43 leaves out.
 UNCOUNTED = "PGP_BATCHPROCESSOR_URL"
 
-#: Columns of the table, of a character or two each, that a wide terminal has.
-WIDTH = 168
+#: Characters of a line, where no terminal says how many it has: the whole table's.
+WIDTH = 150
+
+#: Long names of services, on two lines of a column.
+_HEADINGS = {
+    Service.ORCHESTRATOR: "ORCHES\nTRATOR",
+    Service.HOSTPAY1: "HOST\nPAY1",
+    Service.HOSTPAY2: "HOST\nPAY2",
+    Service.HOSTPAY3: "HOST\nPAY3",
+    Service.NOTIFICATIONS: "NOTIFI\nCATION",
+    Service.ACCUMULATOR: "ACCUMU\nLATOR",
+    Service.BATCHPROCESSOR: "BATCH\nPROC.",
+    Service.MICROBATCHPROCESSOR: "MICRO\nBATCH",
+    Service.BROADCAST: "BROAD\nCAST",
+    Service.BOTCOMMAND: "BOTCOM\nMAND",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +161,7 @@ def show(facts: Facts, console: Console) -> None:
 
 def _heading(service: Service) -> str:
     """A short name, on two lines where it is long."""
-    name, half = service.short, 6
-    return name if len(name) <= half else f"{name[:half]}\n{name[half:]}"
+    return _HEADINGS.get(service, service.short)
 
 
 def _rows(facts: Facts) -> Iterator[tuple[str, dict[Service, Text]]]:

@@ -145,6 +145,8 @@ class Rotations:
 
         while None in found.values() and time.monotonic() < deadline:
             self.each(turn)
+            # Nobody waits for what is to happen later: it is only who is called that matters.
+            self._fleet.tasks.run_delayed_now()
             time.sleep(PAUSE)
         return found
 
