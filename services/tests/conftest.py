@@ -27,6 +27,7 @@ from pgp_services.lookalikes import (
     SlackServer,
 )
 from pgp_services.lookalikes.postgres import LocalPostgres, find_programs
+from pgp_services.lookalikes.telegram import TelegramServer
 from pgp_services.serving import flask_app
 from pgp_services.settings import Settings
 from pgp_services.tokens import EstimateRequest, sign, verify
@@ -430,6 +431,12 @@ def container_of(fleet_values):
             return container, source
 
         yield build
+
+
+@pytest.fixture
+def telegram_server(fleet_values):
+    with TelegramServer(fleet_values["TELEGRAM_BOT_API_TOKEN"]) as server:
+        yield server
 
 
 @pytest.fixture
