@@ -47,6 +47,9 @@ _BLUR = 0.005
 #: URLs in a page or in JSON.
 _URL = re.compile(r"https://[a-z0-9.-]+")
 
+#: Links to a bot.
+_BOT_LINK = re.compile(r"https://t\.me/([A-Za-z0-9_]+)")
+
 #: How the services' lines name where they run.
 _LABEL = re.compile(r"PGP_\w+ \((\w+)\) answered ")
 
@@ -85,6 +88,13 @@ def by_acceptance(effects: Effects, name: str, _: Values) -> Iterator[Use]:
     for done in effects.done:
         if done.proof == name and done.status == 200:  # noqa: PLR2004  HTTP's success
             yield Use(done.version, done.at)
+
+
+def by_bot_name(effects: Effects, name: str, values: Values) -> Iterator[Use]:
+    """A message that links to the bot by its name."""
+    for seen in effects.seen.get("telegram", ()):
+        for found in _BOT_LINK.finditer(seen.body.decode(errors="replace")):
+            yield Use(values.version(name, found[1]), seen.at)
 
 
 def by_sum(effects: Effects, name: str, values: Values) -> Iterator[Use]:
@@ -138,7 +148,7 @@ _BY_NAME: dict[str, Evidence] = {
     "NOWPAYMENTS_API_KEY": by_key_at("nowpayments"),
     "ETHEREUM_RPC_URL_API": by_key_at("ethereum"),
     "TELEGRAM_BOT_API_TOKEN": by_key_at("telegram"),
-    "TELEGRAM_BOT_USERNAME": by_acceptance,
+    "TELEGRAM_BOT_USERNAME": by_bot_name,
     "NOWPAYMENTS_IPN_SECRET": by_acceptance,
     "SUCCESS_URL_SIGNING_KEY_SECONDARY": by_acceptance,
     "TPS_HOSTPAY_SIGNING_KEY_SECONDARY": by_acceptance,
