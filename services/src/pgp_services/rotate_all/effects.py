@@ -121,15 +121,18 @@ def effects_of(service: Service, fleet: LocalFleet, done: Sequence[Done]) -> Eff
     return Effects(
         done=done,
         tasks=tasks,
-        arrivals=list(_arrivals(fleet, {task.name for task in tasks})),
+        arrivals=list(_arrivals(service, fleet, {task.name for task in tasks})),
         seen=seen,
         lines=list(lines_in(fleet.log_of(service))),
         alerts=[alert for alert in _alerts(fleet) if alert.text.startswith(f"{service} ")],
     )
 
 
-def _arrivals(fleet: LocalFleet, names: set[str]) -> Iterator[Arrival]:
-    """Tasks that a host took, and calls through the gateway, which say by their identity whose they are."""
+def _arrivals(service: Service, fleet: LocalFleet, names: set[str]) -> Iterator[Arrival]:
+    """Tasks that a host took, and calls that came through the service's own door."""
+    for visit in list(fleet.noted.visits):
+        if visit.door == service:
+            yield Arrival(f"https://{visit.host}", visit.at)
     for delivery in fleet.tasks.deliveries:
         if delivery.task in names and delivery.is_done:
             yield Arrival(origin_of(delivery.url), delivery.ended)

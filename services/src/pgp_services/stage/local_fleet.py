@@ -22,6 +22,7 @@ from pgp_services import catalogue
 from pgp_services.lookalikes.changenow import ChangeNowServer
 from pgp_services.lookalikes.cloud_tasks import CloudTasksServer
 from pgp_services.lookalikes.ethereum import EthereumServer
+from pgp_services.lookalikes.gateway import Gateway
 from pgp_services.lookalikes.hosts import HostsServer
 from pgp_services.lookalikes.nowpayments import NowPaymentsServer
 from pgp_services.lookalikes.routes import Routes
@@ -90,7 +91,7 @@ class LocalFleet:
     Attributes:
         values: The secrets' values, by version.
         manager: The local Secret Manager; it knows each service as a caller by its name.
-        changenow, nowpayments, telegram, ethereum, slack, tasks: The stand-ins.
+        changenow, nowpayments, telegram, ethereum, slack, tasks, gateway: The stand-ins.
         noted: What stands in for hosts that no service answers for.
         routes: Which port answers for which host.
         services: The processes.
@@ -156,6 +157,7 @@ class LocalFleet:
         for name in environ.url_secrets():
             self._route(name)
         self.tasks = started.enter_context(CloudTasksServer(routes=self.routes))
+        self.gateway = started.enter_context(Gateway(self.routes))
 
     def _start(self, service: Service) -> None:
         process = ServiceProcess(service, self.environ_of(service), self._folder)
@@ -187,6 +189,7 @@ class LocalFleet:
             "ALERTS_SOURCE": environ.source_of(service, self.manager.endpoint),
             "CLOUD_TASKS_ENDPOINT": self.tasks.endpoint,
             "TASKS_SERVICE_ACCOUNT": environ.account_of(service),
+            "LOCAL_GATEWAY": self._gateway_for(service),
             "GOOGLE_CLOUD_PROJECT": environ.PROJECT,
             "GOOGLE_CLOUD_REGION": "us-central1",
             "CHANGENOW_BASE_URL": environ.door_for(
@@ -203,6 +206,10 @@ class LocalFleet:
             ),
             **self._more,
         }
+
+    def _gateway_for(self, service: Service) -> str:
+        """Through what it calls others; where that is only noted, through a door of its own."""
+        return self.noted.door(service) if self._hosts == "noted" else self.gateway.url
 
     # -- where hosts are ---------------------------------------------------------------------
 
