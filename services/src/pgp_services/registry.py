@@ -45,6 +45,11 @@ REGISTRY: dict[Service, Entry] = {
     Service.ACCUMULATOR: Entry("pgp_services.accumulator.container:Accumulator"),
     Service.BATCHPROCESSOR: Entry("pgp_services.batchprocessor.container:BatchProcessor"),
     Service.ORCHESTRATOR: Entry("pgp_services.orchestrator.container:Orchestrator"),
+    Service.MICROBATCHPROCESSOR: Entry(
+        "pgp_services.microbatchprocessor.container:MicroBatchProcessor"
+    ),
+    Service.HOSTPAY1: Entry("pgp_services.hostpay1.container:HostPay1"),
+    Service.HOSTPAY2: Entry("pgp_services.hostpay2.container:HostPay2"),
     Service.NP_IPN: Entry("pgp_services.np_ipn.container:NpIpn"),
     Service.WEBAPI: Entry("pgp_services.webapi.container:WebApi", framework="fastapi"),
     Service.WEB: Entry("pgp_services.web.container:Web"),
