@@ -90,14 +90,15 @@ def nothing_to_do() -> Answer:
     return done("Nothing to do")
 
 
-def apologise(telegram: TelegramClient, update: Update) -> None:
+def apologise(telegram: TelegramClient, update: Update, text: str = LATER) -> None:
     """Tell whoever wrote that it was for nothing; where that fails too, leave it at that.
 
     Args:
         telegram: The bot.
         update: What they wrote.
+        text: What they are told.
     """
     message = message_in(update)
     if message is not None:
         with contextlib.suppress(ServiceFailure, PgpConfigError):
-            telegram.send_message(message.chat_id, LATER)
+            telegram.send_message(message.chat_id, text)
