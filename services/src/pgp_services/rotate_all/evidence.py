@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
@@ -91,8 +92,8 @@ def by_acceptance(effects: Effects, name: str, _: Values) -> Iterator[Use]:
 
 
 def by_bot_name(effects: Effects, name: str, values: Values) -> Iterator[Use]:
-    """A message that links to the bot by its name."""
-    for seen in effects.seen.get("telegram", ()):
+    """A message, or an invoice, that links to the bot by its name."""
+    for seen in chain(effects.seen.get("telegram", ()), effects.seen.get("nowpayments", ())):
         for found in _BOT_LINK.finditer(seen.body.decode(errors="replace")):
             yield Use(values.version(name, found[1]), seen.at)
 

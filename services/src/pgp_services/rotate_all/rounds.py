@@ -99,19 +99,21 @@ class Rotations:
 
     def work(self, service: Service) -> None:
         """Ask a service all that it is asked, once."""
-        for exercise in self._exercises[service]:
-            self._done[service].append(perform(exercise, service, self._fleet))
+        self._perform(service, self._exercises[service], renewed=False)
 
     def probe(self, service: Service) -> None:
         """Ask a service with static keys that it does not know, what it is asked with a static key."""
-        for exercise in self._exercises[service]:
-            if exercise.signed:
-                done = perform(exercise, service, self._fleet, renewed=True)
-                self._done[service].append(done)
+        signed = [exercise for exercise in self._exercises[service] if exercise.signed]
+        self._perform(service, signed, renewed=True)
 
     def takes(self, service: Service, exercise: Exercise) -> bool:
         """Whether a service does what it is asked."""
-        return perform(exercise, service, self._fleet).status == HTTPStatus.OK
+        done = perform(exercise, service, self._fleet)
+        return done is not None and done.status == HTTPStatus.OK
+
+    def _perform(self, service: Service, exercises: Sequence[Exercise], *, renewed: bool) -> None:
+        found = [perform(each, service, self._fleet, renewed=renewed) for each in exercises]
+        self._done[service] += [done for done in found if done is not None]
 
     def each(self, act: Callable[[Service], T]) -> dict[Service, T]:
         """Have something done for each service, a few at a time."""

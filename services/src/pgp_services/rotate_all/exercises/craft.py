@@ -52,6 +52,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What somebody writes to the bot: whoever polls Telegram gets it.
+
+    Attributes:
+        text: The message; it may hold a token.
+    """
+
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Exercise:
     """A request that a service answers at any time.
 
@@ -65,7 +76,7 @@ class Exercise:
     """
 
     name: str
-    make: Callable[[Craft], Request]
+    make: Callable[[Craft], Request | Written]
     proof: str = ""
     back: int = 0
     signed: str = ""
@@ -91,6 +102,10 @@ class Craft:
         """A body with a token, signed with the key."""
         return json.dumps({"token": sign(claims, self.value)}).encode()
 
+    def newest(self, name: str) -> str:
+        """The newest value of another secret."""
+        return self.fleet.values.of(name)
+
     def exchange(self) -> str:
         """The id of an exchange that ChangeNow has, and nobody has paid for."""
         return self.fleet.changenow.open_exchange()
@@ -113,8 +128,8 @@ class Craft:
 
 def perform(
     exercise: Exercise, service: Service, fleet: LocalFleet, *, renewed: bool = False
-) -> Done:
-    """Send a service a request, and note what it answers.
+) -> Done | None:
+    """Send a service a request, and note what it answers; None where it is written to through Telegram.
 
     Args:
         exercise: The request.
@@ -125,7 +140,11 @@ def perform(
     """
     key = exercise.proof or exercise.signed
     version = _version(exercise, fleet, renewed=renewed)
-    request = exercise.make(Craft(fleet, key, version))
+    craft = Craft(fleet, key, version)
+    request = exercise.make(craft)
+    if isinstance(request, Written):
+        fleet.telegram.receive(request.text, chat_id=craft.number, user_id=craft.number)
+        return None
     began = time.monotonic()
     reply = fleet.call(
         service, request.path, request.body, method=request.method, headers=request.headers

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pgp_services.jwts import issue
 from pgp_services.names import Service
-from pgp_services.orders import Order, reference
-from pgp_services.rotate_all.exercises.craft import LOGIN, SUCCESS, WALLET, Exercise, Request
-from pgp_services.tokens import InviteRequest
+from pgp_services.orders import Offer, Order, reference
+from pgp_services.rotate_all.exercises.craft import (
+    LOGIN,
+    PAYOUT,
+    SUCCESS,
+    WALLET,
+    Exercise,
+    Request,
+    Written,
+)
+from pgp_services.server.claims import BroadcastOrder, PayoutNotice, ScheduleOrder
+from pgp_services.server.handler import CLOUDFLARE_HEADER
+from pgp_services.tokens import InviteRequest, sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +45,11 @@ def _login(craft: Craft) -> dict[str, str]:
 
 
 def _ipn(craft: Craft) -> Request:
-    """A finished payment for an order of ours."""
+    return _ipn_at("/", "finished", craft)
+
+
+def _ipn_at(path: str, status: str, craft: Craft) -> Request:
+    """NOWPayments tells of a payment for an order of ours."""
     order = Order(
         number=craft.number,
         user_id=craft.number,
@@ -46,13 +61,13 @@ def _ipn(craft: Craft) -> Request:
     )
     payment = {
         "payment_id": craft.number,
-        "payment_status": "finished",
+        "payment_status": status,
         "order_id": reference(order),
         "outcome_amount": 0.05,
         "outcome_currency": "eth",
     }
     ipn = craft.fleet.nowpayments.ipn(payment, craft.version)
-    return Request("/", ipn.body, headers=ipn.headers)
+    return Request(path, ipn.body, headers=ipn.headers)
 
 
 def _notification(craft: Craft) -> Request:
@@ -92,7 +107,72 @@ def _json(path: str, content: object, headers: Mapping[str, str] | None = None) 
     return Request(path, json.dumps(content).encode(), headers=headers or {})
 
 
+# -- SERVER --------------------------------------------------------------------------------------
+
+
+def _pay(craft: Craft) -> Written:
+    """To the bot by its name: another one's command is not answered."""
+    offer = Offer(
+        closed_channel_id=-100_000_000_000 - craft.number,
+        price_amount=Decimal(20),
+        price_currency="usd",
+        payout_mode="instant",
+        payout_currency="xmr",
+        payout_network="xmr",
+        wallet_address=WALLET,
+        timestamp=craft.now,
+    )
+    name = craft.newest("TELEGRAM_BOT_USERNAME")
+    return Written(f"/pay@{name} {sign(offer, craft.value)}")
+
+
+def _broadcast_order(craft: Craft) -> Written:
+    order = BroadcastOrder(chat_ids=[craft.number], text="Hello", timestamp=craft.now)
+    return Written(f"/broadcast {sign(order, craft.value)}")
+
+
+def _schedule_order(craft: Craft) -> Written:
+    order = ScheduleOrder(
+        chat_ids=[craft.number], text="Hello", at=craft.now + 3600, timestamp=craft.now
+    )
+    return Written(f"/schedule {sign(order, craft.value)}")
+
+
+def _other_command(_: Craft) -> Written:
+    return Written("/help")
+
+
+def _payout_notice(craft: Craft) -> Request:
+    notice = PayoutNotice(
+        payout_id=f"p-{craft.number}",
+        user_id=craft.number,
+        amount=Decimal(1),
+        currency="xmr",
+        timestamp=craft.now,
+    )
+    return Request("/webhooks/payout", craft.token(notice))
+
+
+def _cloudflare(craft: Craft) -> Request:
+    headers = {CLOUDFLARE_HEADER: craft.value.get_secret_value()}
+    return _json("/webhooks/cloudflare", {"alert_type": "http_alert_origin_error"}, headers)
+
+
+def _ipn_of_failure(craft: Craft) -> Request:
+    return _ipn_at("/webhooks/nowpayments", "failed", craft)
+
+
 FRONT: dict[Service, list[Exercise]] = {
+    Service.SERVER: [
+        Exercise("invoice", _pay, signed=PAYOUT),
+        Exercise("broadcast", _broadcast_order, signed=PAYOUT),
+        Exercise("schedule", _schedule_order, signed=PAYOUT),
+        Exercise("another command", _other_command),
+        Exercise("payout notice", _payout_notice, signed=PAYOUT),
+        Exercise("Cloudflare", _cloudflare, proof="CLOUDFLARE_WEBHOOK_SECRET"),
+        Exercise("IPN", _ipn_of_failure, proof=_IPN),
+        Exercise("IPN, previous key", _ipn_of_failure, proof=_IPN, back=1),
+    ],
     Service.NP_IPN: [
         Exercise("IPN", _ipn, proof=_IPN),
         Exercise("IPN, previous key", _ipn, proof=_IPN, back=1),
