@@ -27,6 +27,11 @@ UNCOUNTED = "PGP_BATCHPROCESSOR_URL"
 #: Characters of a line, where no terminal says how many it has: the whole table's.
 WIDTH = 150
 
+_CAPTION = (
+    "= static: rotated in the source, unchanged in the process, by what it signs, takes, refuses or pays; "
+    "(=) by the version that it tells. Blank: not read by that service."
+)
+
 #: Long names of services, on two lines of a column.
 _HEADINGS = {
     Service.ORCHESTRATOR: "ORCHES\nTRATOR",
@@ -146,7 +151,7 @@ def show(facts: Facts, console: Console) -> None:
     services = facts.services()
     table = Table(
         title="Seconds from the rotation to the first use, by secret and service",
-        caption="= static: rotated in the source, and unchanged in the process. Blank: the service does not read it.",
+        caption=_CAPTION,
         title_justify="left",
         caption_justify="left",
         padding=(0, 0),
@@ -157,6 +162,20 @@ def show(facts: Facts, console: Console) -> None:
     for name, cells in _rows(facts):
         table.add_row(name, *(cells.get(service, Text()) for service in services))
     console.print(table)
+    for line in _remarks(facts):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _remarks(facts: Facts) -> Iterator[str]:
+    by_secret: dict[str, list[str]] = defaultdict(list)
+    for (name, service), taken in facts.overlaps.items():
+        by_secret[name] += [service.short] if taken else []
+    for name, services in by_secret.items():
+        yield f"{name}: the version before the newest is taken too, by {', '.join(services) or 'nobody'}"
+    yield (
+        f"Static secrets asked for while they serve: {sum(facts.static_fetches.values())} times. "
+        f"Ready in {facts.started_in:.0f} s, done in {facts.seconds:.0f} s"
+    )
 
 
 def _heading(service: Service) -> str:
@@ -171,8 +190,7 @@ def _rows(facts: Facts) -> Iterator[tuple[str, dict[Service, Text]]]:
         told = Text("never", "bold red") if missing else Text(f"{use.seconds:.2f}", "green")
         cells[use.secret][use.service] = told
     for kept in facts.kept:
-        cells[kept.secret][kept.service] = (
-            Text("=") if kept.is_kept else Text("CHANGED", "bold red")
-        )
+        told = Text("=" if kept.is_seen else "(=)")
+        cells[kept.secret][kept.service] = told if kept.is_kept else Text("NEW", "bold red")
     for name in [*facts.rotated(), *(name for name in ROTATED if name in cells)]:
         yield name, cells[name]

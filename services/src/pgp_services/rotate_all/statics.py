@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eth_account import Account
 from pydantic import SecretStr
 
 from pgp_services.rotate_all.evidence import token_of
@@ -48,7 +50,12 @@ class Kept:
     @property
     def is_kept(self) -> bool:
         """Whether all that shows it shows the old version."""
-        return bool(self.shown) and all(self.shown.values())
+        return all(self.shown.values())
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it shows in what the service does, and not only in what it says of itself."""
+        return set(self.shown) != {READY}
 
 
 def kinds(base: type[Claims] = Claims) -> Iterator[type[Claims]]:
@@ -79,6 +86,23 @@ def answers(done: Sequence[Done], name: str, version: int, since: float) -> list
     return [d.status for d in done if (d.proof, d.version) == (name, version) and d.at >= since]
 
 
+def payers(effects: Effects, values: Values, since: float) -> list[int]:
+    """The versions of the wallet's key that a service has signed transactions with since then; 0 for another key."""
+    name = "HOST_WALLET_PRIVATE_KEY"
+    versions = range(1, values.newest(name) + 1)
+    wallets = {Account.from_key(values.of(name, v)).address: v for v in versions}
+    return [
+        wallets.get(Account.recover_transaction(raw), 0)
+        for seen in effects.seen.get("ethereum", ())
+        if seen.at >= since and (raw := _raw_transaction(seen.body))
+    ]
+
+
+def _raw_transaction(body: bytes) -> str | None:
+    call = json.loads(body)
+    return call["params"][0] if call["method"] == "eth_sendRawTransaction" else None
+
+
 def kept(
     name: str, service: Service, effects: Effects, values: Values, *, since: float, ready: int
 ) -> Kept:
@@ -96,8 +120,11 @@ def kept(
     signed = signatures(name, effects, values, since)
     old = answers(effects.done, name, 1, since)
     new = answers(effects.done, name, values.newest(name), since)
+    paid = payers(effects, values, since) if name == "HOST_WALLET_PRIVATE_KEY" else []
     if signed:
         shown[SIGNS] = set(signed) == {1}
+    if paid:
+        shown[PAYS] = set(paid) == {1}
     if old:
         shown[ACCEPTS] = set(old) == {_OK}
     if new:
