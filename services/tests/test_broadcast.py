@@ -12,7 +12,7 @@ from pgp_services.lookalikes.http import Fault
 from pgp_services.messages import MAX_CHATS
 from pgp_services.names import Service
 
-EXECUTE, TRIGGER = "/api/broadcast/execute", "/api/broadcast/trigger"
+EXECUTE, TRIGGER = "/api/broadcast/execute", "/api/broadcast/trigger"  # the table's
 
 
 @pytest.fixture

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pgp_services.serving.answers import Answer
     from pgp_services.serving.routes import Call
 
+#: Where tasks and the scheduler call, and who is logged in.
+EXECUTE_PATH, TRIGGER_PATH = "/api/broadcast/execute", "/api/broadcast/trigger"
+
 #: Seconds after which no further chat is written to: the last one may take another 8, and gunicorn gives 30.
 WRITING = 18.0
 
@@ -56,8 +59,8 @@ class BroadcastHandler:
     def routes(self) -> list[Route]:
         """What it answers to."""
         return [
-            Route("/api/broadcast/execute", self.execute),
-            Route("/api/broadcast/trigger", self.trigger),
+            Route(EXECUTE_PATH, self.execute),
+            Route(TRIGGER_PATH, self.trigger),
         ]
 
     def execute(self, call: Call) -> Answer:
