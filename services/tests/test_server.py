@@ -277,9 +277,10 @@ def test_the_loop_brings_updates_to_it(service, offer, nowpayments, telegram_ser
     telegram_server.receive(f"/pay {offer()}", chat_id=7, user_id=PAYER)
     polling.start()
     assert telegram_server.wait_for(lambda: telegram_server.messages)
-    loop_ended = threading.Thread(target=polling.stop)
-    loop_ended.start()
-    loop_ended.join(30)
+    polling._stop.set()
+    telegram_server.receive("/help")  # ends the poll, and is for the next process
+    polling.stop()
+    assert not polling._thread.is_alive()
     assert len(nowpayments.invoices) == 1
     assert isinstance(service.container.updates(handle=print, stop=threading.Event()), UpdateLoop)
 
