@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+import traceback
 
 import pytest
 import stamina
@@ -19,8 +20,14 @@ from pgp_config.secret import Versioned
 from pgp_config.verdicts import Verdicts
 from pgp_services import registry
 from pgp_services.catalogue import CATALOGUE, secrets_of
-from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
+from pgp_services.lookalikes import (
+    ChangeNowServer,
+    CloudTasksServer,
+    NowPaymentsServer,
+    SlackServer,
+)
 from pgp_services.lookalikes.postgres import LocalPostgres, find_programs
+from pgp_services.lookalikes.telegram import TelegramServer
 from pgp_services.serving import flask_app
 from pgp_services.settings import Settings
 from pgp_services.tokens import EstimateRequest, sign, verify
@@ -146,6 +153,23 @@ def changenow_server(key):
 
 
 @pytest.fixture
+def nowpayments_server(key, ipn_key):
+    with NowPaymentsServer(key, ipn_key) as server:
+        yield server
+
+
+@pytest.fixture
+def ipn_key(new_key):
+    return new_key()
+
+
+@pytest.fixture
+def slack_server(key):
+    with SlackServer(key) as server:
+        yield server
+
+
+@pytest.fixture
 def tasks_server():
     with CloudTasksServer() as server:
         yield server
@@ -176,6 +200,35 @@ def unused_port():
         holder.bind(("127.0.0.1", 0))
         # Bound and not listening: nobody else gets it, and a connection to it is refused.
         yield holder.getsockname()[1]
+
+
+def frames_of(error):
+    """Those of a whole chain of exceptions, but for the tests' own, which hold the canaries."""
+    chain, seen = [error], set()
+    while chain:
+        link = chain.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        chain += [link.__cause__, link.__context__]
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            if os.sep + "tests" + os.sep not in frame.f_code.co_filename:
+                yield frame
+
+
+@pytest.fixture
+def shown_by():
+    """All that a log of an exception could show: texts, causes, and the locals of all its frames."""
+
+    def show(error):
+        held = [
+            f"{name}={value!r}"
+            for frame in frames_of(error)
+            for name, value in frame.f_locals.items()
+        ]
+        return "".join([*traceback.format_exception(error), repr(error), *held])
+
+    return show
 
 
 @pytest.fixture
@@ -331,7 +384,9 @@ def fleet_values(values, new_key):
         name: name.lower().replace("_", "-") for name in CATALOGUE if name.endswith("_QUEUE")
     }
     urls = {
-        name: f"https://{name[4:-4].lower()}.example" for name in CATALOGUE if name.endswith("_URL")
+        name: f"https://{name[4:-4].lower()}.example"
+        for name in CATALOGUE
+        if name.endswith("_URL")
     }
     hexadecimal = (
         "HOST_WALLET_PRIVATE_KEY",
@@ -376,3 +431,29 @@ def container_of(fleet_values):
             return container, source
 
         yield build
+
+
+@pytest.fixture
+def telegram_server(fleet_values):
+    with TelegramServer(fleet_values["TELEGRAM_BOT_API_TOKEN"]) as server:
+        yield server
+
+
+@pytest.fixture
+def asked(container_of, tasks_server):
+    """Makes a Flask service's test client, whose tasks the stand-in for Cloud Tasks takes."""
+
+    def build(service, settings=None, **more):
+        known = {
+            "service_account": "a@pgp-test.example",
+            "google_project": "pgp-test",
+            "google_region": "us-central1",
+            "cloud_tasks_endpoint": tasks_server.endpoint,
+            **(settings or {}),
+        }
+        container, source = container_of(service, settings=Settings(**known), **more)
+        client = flask_app.create_app(service, container).test_client()
+        client.container, client.source = container, source
+        return client
+
+    return build

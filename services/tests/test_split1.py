@@ -134,11 +134,17 @@ def test_an_estimate_for_a_threshold_is_not_paid_out(split1, tasks_server):
 
 
 def test_never_more_eth_is_paid_out_than_came_in(split1, tasks_server):
-    answer = estimate(swap_currency="eth", from_amount="0.050000000000000001")
+    answer = estimate(swap_currency="eth", from_amount="0.050001")
     assert split1.send("/usdt-eth-estimate", answer, SUCCESS)[0] == 502
     assert tasks_server.tasks == []
-    all_of_it = estimate(swap_currency="eth", from_amount="0.05")
-    assert split1.send("/usdt-eth-estimate", all_of_it, SUCCESS)[0] == 200
+
+
+@pytest.mark.parametrize("rounded", ["0.05", "0.050000000000000001"])
+def test_what_changenow_rounded_up_is_not_paid(split1, tasks_server, claims_of, rounded):
+    answer = estimate(swap_currency="eth", from_amount=rounded)
+    split1.send("/usdt-eth-estimate", answer, SUCCESS)
+    payout = claims_of(tasks_server.tasks[0], PayoutRequest, split1.values[TPS])
+    assert payout.amount == Decimal("0.05")
 
 
 def test_a_swap_is_asked_for_anew_through_the_other_queue(split1, tasks_server, claims_of):

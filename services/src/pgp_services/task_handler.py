@@ -68,7 +68,14 @@ class TaskHandler:
         return verify(kind, token_in(call.body), keys, self._clock())
 
     def hand_on(
-        self, target: Target, task_id: str, path: str, claims: Claims, key: SecretStr
+        self,
+        target: Target,
+        task_id: str,
+        path: str,
+        claims: Claims,
+        key: SecretStr,
+        *,
+        delay: float = 0.0,
     ) -> str:
         """Create a task that carries claims as a token.
 
@@ -78,6 +85,7 @@ class TaskHandler:
             path: The path of the call.
             claims: What it says.
             key: The key that signs it.
+            delay: Seconds until the call is made at the earliest, 0 or more.
 
         Returns:
             Its name.
@@ -86,7 +94,9 @@ class TaskHandler:
             TasksUnavailable: If it could not be created.
             PgpConfigError: If a secret has no usable value.
         """
-        return self._tasks.create(target, NewTask(task_id, path, {"token": sign(claims, key)}))
+        return self._tasks.create(
+            target, NewTask(task_id, path, {"token": sign(claims, key)}, delay)
+        )
 
     def close(self) -> None:
         """Close the connections of this process."""

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from eth_account import Account
 from eth_utils.address import to_checksum_address
 
 from pgp_config import PgpConfigError
+from pgp_services.clients.accounts import Account
 from pgp_services.clients.outcomes import bare
 from pgp_services.failures import Refused, Unavailable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from pgp_services.clients.ethereum import Fees
     from pgp_services.provided import Provided
 
 T = TypeVar("T")
@@ -43,19 +44,6 @@ class TransferRefused(Refused):
 
 class WalletUnusable(Unavailable):
     """The wallet's key is no private key; another attempt would end the same way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """What a transaction pays for each unit of gas, in wei, 0 or more (EIP-1559).
-
-    Attributes:
-        max_fee_per_gas: At most, base fee and priority fee together.
-        max_priority_fee_per_gas: To who includes it; no more than `max_fee_per_gas`.
-    """
-
-    max_fee_per_gas: int
-    max_priority_fee_per_gas: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Visit:
         headers: Its headers, their names in lower case.
         body: Its body.
         at: When, in monotonic seconds.
+        door: The door that it came through; see `LocalServer.door`.
     """
 
     host: str
@@ -29,6 +30,7 @@ class Visit:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     at: float
+    door: str
 
 
 class HostsServer(LocalServer):
@@ -49,5 +51,7 @@ class HostsServer(LocalServer):
     def judge(self, request: Incoming, path: str, *, accepted: bool) -> Fault:  # noqa: ARG002  there is no key
         """Note it; all is well."""
         host = request.headers.get("host", "").lower()
-        self.visits.append(Visit(host, path, request.headers, request.body, time.monotonic()))
+        self.visits.append(
+            Visit(host, path, request.headers, request.body, time.monotonic(), request.door)
+        )
         return as_json(200, {"status": "success"})

@@ -115,7 +115,7 @@ class LocalServer(ABC):
         self._http = _Server(("127.0.0.1", port), self)
         self._doors = {"": self._http}
         # A byte says that there is a new door, the end of the stream that the server stops.
-        self._awake, self._wake = socket.socketpair()
+        self._rung, self._bell = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @abstractmethod
@@ -149,7 +149,7 @@ class LocalServer(ABC):
         with self._lock:
             if name not in self._doors:
                 self._doors[name] = _Server(("127.0.0.1", 0), self, name)
-                self._wake.send(b"+")
+                self._bell.send(b"+")
             return f"http://127.0.0.1:{self._doors[name].server_address[1]}"
 
     def rotate(
@@ -208,22 +208,22 @@ class LocalServer(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.release()
-        self._wake.close()
+        self._bell.close()
         self._thread.join()
-        self._awake.close()
+        self._rung.close()
         for http in self._doors.values():
             http.server_close()
 
     def _serve(self) -> None:
         # `serve_forever()` would need a thread for each door, and wake up to look for its end.
         with selectors.DefaultSelector() as ready:
-            ready.register(self._awake, selectors.EVENT_READ)
+            ready.register(self._rung, selectors.EVENT_READ)
             self._listen_at_new_doors(ready)
             while True:
                 for key, _ in ready.select():
                     if key.data is not None:
                         key.data.handle_request()
-                    elif self._awake.recv(1):
+                    elif self._rung.recv(1):
                         self._listen_at_new_doors(ready)
                     else:
                         return

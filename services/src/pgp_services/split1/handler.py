@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pgp_services.causes import digest, digest_of
@@ -23,7 +24,6 @@ from pgp_services.tokens import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from decimal import Decimal
 
     from pydantic import SecretStr
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 #: Where SPLIT2 takes requests for estimates, and HOSTPAY1 those for payouts.
 ESTIMATE_PATH = PAYOUT_PATH = "/"
+
+#: ChangeNow's numbers are JavaScript's, which hold 15 digits: so much can one grow by being rounded.
+ROUNDING = Decimal("1.000000000001")
 
 
 class MoreThanCameIn(Refused):
@@ -125,23 +128,36 @@ class Split1Handler(TaskHandler):
         return handed_on("Estimate asked of SPLIT2", task)
 
 
-def payout_of(estimate: EstimateAnswer, now: int) -> PayoutRequest:
-    """What HOSTPAY1 is told to pay: what would be swapped, cut to whole units.
+def amount_of(estimate: EstimateAnswer) -> Decimal:
+    """What is paid out: what would be swapped, cut to whole units; in ETH never more than came in.
 
     Raises:
         BadRequest: If that is nothing.
-        MoreThanCameIn: If it is ETH, and more than came in.
+        MoreThanCameIn: If it is ETH, and more than came in by more than ChangeNow's rounding.
     """
     amount = cut(estimate.from_amount, estimate.swap_currency)
-    if estimate.swap_currency == "eth" and amount > estimate.actual_eth_amount:
+    came_in = estimate.actual_eth_amount
+    if estimate.swap_currency != "eth" or amount <= came_in:
+        return amount
+    if amount > came_in * ROUNDING:
         raise MoreThanCameIn("the estimate is for more than what came in")
+    return cut(came_in, "eth")
+
+
+def payout_of(estimate: EstimateAnswer, now: int) -> PayoutRequest:
+    """What HOSTPAY1 is told to pay.
+
+    Raises:
+        BadRequest: As `amount_of`.
+        MoreThanCameIn: As `amount_of`.
+    """
     return PayoutRequest(
         payout_id=digest_of(estimate),
         wallet_address=estimate.wallet_address,
         payout_currency=estimate.payout_currency,
         payout_network=estimate.payout_network,
         swap_currency=estimate.swap_currency,
-        amount=amount,
+        amount=amount_of(estimate),
         pay_by=estimate.timestamp + PAY_WITHIN,
         timestamp=now,
     )

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
+from eth_account import Account
+
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue
 from pgp_services.lookalikes.changenow import ChangeNowServer
 from pgp_services.lookalikes.cloud_tasks import CloudTasksServer
+from pgp_services.lookalikes.ethereum import EthereumServer
+from pgp_services.lookalikes.gateway import Gateway
 from pgp_services.lookalikes.hosts import HostsServer
 from pgp_services.lookalikes.nowpayments import NowPaymentsServer
 from pgp_services.lookalikes.routes import Routes
 from pgp_services.lookalikes.slack import SlackServer
+from pgp_services.lookalikes.telegram import TelegramServer
 from pgp_services.names import Service
 from pgp_services.stage import environ
 from pgp_services.stage.processes import ServiceProcess
@@ -31,11 +36,17 @@ from pgp_services.stage.values import Values, first_values
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from pgp_services.lookalikes.http import LocalServer
+
 #: Services that are started at a time: each needs a processor for a second or two.
 AT_A_TIME = 3
 
 #: Seconds that a call to a service may take, and the size of its answer in bytes.
 CALL_PATIENCE = 40.0
+
+
+#: What the host wallet has, in wei.
+WEALTH = 10**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +85,13 @@ class LocalFleet:
         max_age: Seconds after which they see a new version at the latest.
         hosts: Who answers for the hosts that the URLs name: `services`, those of them that run, so that a task
             goes on to the next service; or `noted`, a stand-in that takes and notes every call.
-        more: Environment variables besides, by service.
+        first: First values of secrets, in place of those that are made.
+        more: Environment variables of every service besides.
 
     Attributes:
         values: The secrets' values, by version.
         manager: The local Secret Manager; it knows each service as a caller by its name.
-        changenow, nowpayments, slack, tasks: The stand-ins.
+        changenow, nowpayments, telegram, ethereum, slack, tasks, gateway: The stand-ins.
         noted: What stands in for hosts that no service answers for.
         routes: Which port answers for which host.
         services: The processes.
@@ -92,9 +104,10 @@ class LocalFleet:
         *,
         max_age: float = 1.0,
         hosts: Literal["services", "noted"] = "services",
-        more: Mapping[Service, Mapping[str, str]] | None = None,
+        first: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
-        self.values = Values(first_values(Service))
+        self.values = Values({**first_values(Service), **(first or {})})
         self.services: dict[Service, ServiceProcess] = {}
         self.started_in = 0.0
         self._wanted = list(services)
@@ -132,6 +145,11 @@ class LocalFleet:
         self.nowpayments = started.enter_context(
             NowPaymentsServer(value("NOWPAYMENTS_API_KEY"), value("NOWPAYMENTS_IPN_SECRET"))
         )
+        self.telegram = started.enter_context(TelegramServer(value("TELEGRAM_BOT_API_TOKEN")))
+        self.ethereum = started.enter_context(
+            EthereumServer(value("ETHEREUM_RPC_URL_API"), mines_at_once=True)
+        )
+        self.ethereum.fund(self.wallet(), WEALTH)
         self.slack = started.enter_context(SlackServer(key := random_secrets.token_hex(12)))
         self.manager.add(environ.SLACK_WEBHOOK, self.slack.webhook(key))
         self.noted = started.enter_context(HostsServer())
@@ -139,6 +157,7 @@ class LocalFleet:
         for name in environ.url_secrets():
             self._route(name)
         self.tasks = started.enter_context(CloudTasksServer(routes=self.routes))
+        self.gateway = started.enter_context(Gateway(self.routes))
 
     def _start(self, service: Service) -> None:
         process = ServiceProcess(service, self.environ_of(service), self._folder)
@@ -170,6 +189,7 @@ class LocalFleet:
             "ALERTS_SOURCE": environ.source_of(service, self.manager.endpoint),
             "CLOUD_TASKS_ENDPOINT": self.tasks.endpoint,
             "TASKS_SERVICE_ACCOUNT": environ.account_of(service),
+            "LOCAL_GATEWAY": self._gateway_for(service),
             "GOOGLE_CLOUD_PROJECT": environ.PROJECT,
             "GOOGLE_CLOUD_REGION": "us-central1",
             "CHANGENOW_BASE_URL": environ.door_for(
@@ -178,8 +198,18 @@ class LocalFleet:
             "NOWPAYMENTS_BASE_URL": environ.door_for(
                 self.nowpayments, service, catalogue.NOWPAYMENTS_API_KEY
             ),
-            **self._more.get(service, {}),
+            "TELEGRAM_BASE_URL": environ.door_for(
+                self.telegram, service, catalogue.TELEGRAM_BOT_API_TOKEN
+            ),
+            "ETHEREUM_BASE_URL": environ.door_for(
+                self.ethereum, service, catalogue.ETHEREUM_RPC_URL_API
+            ),
+            **self._more,
         }
+
+    def _gateway_for(self, service: Service) -> str:
+        """Through what it calls others; where that is only noted, through a door of its own."""
+        return self.noted.door(service) if self._hosts == "noted" else self.gateway.url
 
     # -- where hosts are ---------------------------------------------------------------------
 
@@ -210,9 +240,25 @@ class LocalFleet:
         takes: dict[str, Callable[[], object]] = {
             "CHANGENOW_API_KEY": lambda: self.changenow.rotate(value, overlap=True),
             "NOWPAYMENTS_API_KEY": lambda: self.nowpayments.rotate(value, overlap=True),
+            "TELEGRAM_BOT_API_TOKEN": lambda: self.telegram.rotate(value, overlap=True),
+            "ETHEREUM_RPC_URL_API": lambda: self.ethereum.rotate(value, overlap=True),
             "NOWPAYMENTS_IPN_SECRET": lambda: self.nowpayments.rotate_ipn_key(value),
         }
         takes.get(name, _nothing)()
+
+    def key_holders(self) -> dict[str, LocalServer]:
+        """The stand-ins that a key is needed for, by name."""
+        return {
+            "changenow": self.changenow,
+            "nowpayments": self.nowpayments,
+            "telegram": self.telegram,
+            "ethereum": self.ethereum,
+        }
+
+    def wallet(self, version: int = 1) -> str:
+        """The address of the host wallet, with a version of its key."""
+        key = self.values.of("HOST_WALLET_PRIVATE_KEY", version)
+        return str(Account.from_key(key).address)
 
     # -- what is asked of it -----------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -56,6 +57,7 @@ class LocalServer(ABC):
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.log = log
+        self._is_stopped = False
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 command,
@@ -117,13 +119,17 @@ class LocalServer(ABC):
         self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """End it, at once and with all that it started if it does not end by itself; idempotent."""
+        """End it and all that it started, at once if it does not end by itself; idempotent."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         self.end()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        # Its children too: it may have been killed itself, and have left them.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
 
 class Gunicorn(LocalServer):
