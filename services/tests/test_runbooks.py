@@ -23,7 +23,6 @@ from pgp_services.ops import monitoring
 from pgp_services.stage import environ
 from pgp_services.stage.local_fleet import LocalFleet
 from pgp_services.stage.processes import Gunicorn
-from pgp_services.stage.values import Values, first_values
 
 FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
 RUNBOOKS = sorted(FOLDER.glob("*.md"))
@@ -152,12 +151,16 @@ class PilotFleet(LocalFleet):
 @pytest.fixture
 def fleet(tmp_path, signing_key, iam):
     """The pilot, as it is run, and all that it calls."""
-    settings = {"PGP_CONFIG_UPTAKE": f"sqlite:///{tmp_path}/uptake.db"}
     fleet = PilotFleet(
-        [Service.SPLIT2], max_age=0.2, hosts="noted", more={Service.SPLIT2: settings}
+        [Service.SPLIT2],
+        max_age=0.2,
+        hosts="noted",
+        first={
+            "SUCCESS_URL_SIGNING_KEY": signing_key,
+            "CLOUD_TASKS_PROJECT_ID": environ.PROJECT,
+        },
+        more={"PGP_CONFIG_UPTAKE": f"sqlite:///{tmp_path}/uptake.db"},
     )
-    fixed = {"SUCCESS_URL_SIGNING_KEY": signing_key, "CLOUD_TASKS_PROJECT_ID": environ.PROJECT}
-    fleet.values = Values({**first_values(Service), **fixed})
     with fleet:
         yield fleet
 
