@@ -213,7 +213,12 @@ def test_there_are_eleven_static_secrets():
 def test_the_four_panels_and_the_four_alerts():
     panels = monitoring.dashboard()["mosaicLayout"]["tiles"]
     titles = [panel["widget"]["title"] for panel in panels]
-    assert [title.split()[0].strip(",") for title in titles] == ["Calls", "Failed", "Seconds", "Reloads"]
+    assert [title.split()[0].strip(",") for title in titles] == [
+        "Calls",
+        "Failed",
+        "Seconds",
+        "Reloads",
+    ]
     legends = [s["legendTemplate"] for s in panels[2]["widget"]["xyChart"]["dataSets"]]
     assert legends == ["p50", "p95", "p99"]
     policies = monitoring.policies()
@@ -343,3 +348,112 @@ def test_gcloud_takes_every_file_whole(gcloud, google):
         gcloud("logging", "metrics", "create", name, f"--config-from-file=log-metrics/{name}.json")
         expected.append(("/v2/projects/pgp-live/metrics", metric))
     assert google.told == expected
+
+
+# -- Prometheus's own judgement of the alerts --------------------------------------------------
+
+JOB = {"job": "PGP_SPLIT2_v1"}
+READ = {"service_name": "pgp-split2-v1", "secret": "JWT_SECRET_KEY"}
+CALLS = 'pgp_config_source_call_duration_seconds_count{{job="PGP_SPLIT2_v1",instance="{}"}}'
+BUCKET = 'pgp_config_source_call_duration_seconds_bucket{{job="PGP_SPLIT2_v1",le="{}"}}'
+FAILURES = 'pgp_config_secret_fetch_failures_total{{job="PGP_SPLIT2_v1",error_type="{}"}}'
+_OF = 'service_name="pgp-split2-v1",secret="JWT_SECRET_KEY"'
+REFUSED = f'logging_googleapis_com:user_pgp_static_secret_refused{{monitored_resource="cloud_run_revision",{_OF}}}'
+READS = f'logging_googleapis_com:user_pgp_static_secret_reads{{monitored_resource="audited_resource",{_OF}}}'
+STARTS = (
+    'run_googleapis_com:container_startup_latencies_count{{monitored_resource="cloud_run_revision",'
+    'service_name="{}"}}'
+)
+
+#: The series of 30 minutes, the alert and its condition, and the labels with which it fires after 20 minutes.
+HOURS = {
+    "999 calls a minute": ({CALLS.format("a"): "0+999x30"}, "calls-0", None),
+    "1,200 calls of two processes": (
+        {CALLS.format("a"): "0+600x30", CALLS.format("b"): "0+600x30"},
+        "calls-0",
+        JOB,
+    ),
+    "6 failures": ({FAILURES.format("SourceTimeout"): "0+6x30"}, "errors-0", None),
+    "12 failures of two kinds": (
+        {
+            FAILURES.format("SourceTimeout"): "0+6x30",
+            FAILURES.format("SecretForbidden"): "0+6x30",
+        },
+        "errors-0",
+        JOB,
+    ),
+    "96 of 100 within 200 ms": (
+        {BUCKET.format("0.2"): "0+96x30", BUCKET.format("+Inf"): "0+100x30"},
+        "latency-0",
+        None,
+    ),
+    "94 of 100 within 200 ms": (
+        {
+            BUCKET.format("0.2"): "0+94x30",
+            BUCKET.format("0.3"): "0+100x30",
+            BUCKET.format("+Inf"): "0+100x30",
+        },
+        "latency-0",
+        JOB,
+    ),
+    "nothing refused": ({REFUSED: "0x30"}, "static-read-0", None),
+    "one read refused": ({REFUSED: "0x18 1x12"}, "static-read-0", READ),
+    "a read, and nothing started": ({READS: "0x18 1x12"}, "static-read-1", READ),
+    "a read, and a start a minute before": (
+        {READS: "0x18 1x12", STARTS.format("pgp-split2-v1"): "0x17 1x13"},
+        "static-read-1",
+        None,
+    ),
+    "a read, and another service's start": (
+        {READS: "0x18 1x12", STARTS.format("pgp-split1-v1"): "0x17 1x13"},
+        "static-read-1",
+        READ,
+    ),
+    "a read long after the start": (
+        {READS: "0x18 1x12", STARTS.format("pgp-split2-v1"): "0x1 1x29"},
+        "static-read-1",
+        READ,
+    ),
+}
+
+
+def rules():
+    for name, policy in monitoring.policies().items():
+        for number, condition in enumerate(policy["conditions"]):
+            rule = condition["conditionPrometheusQueryLanguage"]
+            yield {"alert": f"{name}-{number}", "expr": rule["query"], "for": rule["duration"]}
+
+
+def expectation(series, alert, labels):
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [
+            {
+                "eval_time": "20m",
+                "alertname": alert,
+                "exp_alerts": [] if labels is None else [{"exp_labels": labels}],
+            }
+        ],
+    }
+
+
+def test_prometheus_fires_where_it_should(tmp_path):
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool (Debian: prometheus) is not installed")
+    groups = {"groups": [{"name": "pgp", "interval": "1m", "rules": list(rules())}]}
+    tests = [expectation(*hour) for hour in HOURS.values()]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(groups))
+    (tmp_path / "tests.yaml").write_text(
+        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests})
+    )
+    ran = subprocess.run(
+        [program, "test", "rules", "tests.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
