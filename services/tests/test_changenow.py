@@ -15,20 +15,17 @@ import stamina
 from pydantic import SecretStr
 
 from pgp_config import DeclarationError, SecretUnavailable
-from pgp_services.changenow import (
-    MAX_ANSWER,
+from pgp_services.clients.base import MAX_ANSWER, split
+from pgp_services.clients.changenow import (
     POLICY,
     ChangeNowClient,
     ChangeNowRefused,
     ChangeNowUnavailable,
     Pair,
-    _Answer,
-    _Call,
-    _seconds,
-    _split,
 )
-from pgp_services.lookalikes.changenow import Fault
-from pgp_services.retries import RetryPolicy
+from pgp_services.clients.outcomes import Body, seconds
+from pgp_services.clients.retries import RetryPolicy
+from pgp_services.lookalikes.http import Fault
 
 PAIR = Pair("USDT", "xmr", "XMR", Decimal("100.10"))
 GOOD = b'{"fromAmount":1,"toAmount":2,"depositFee":0,"withdrawalFee":0.1}'
@@ -208,18 +205,17 @@ def test_retry_after_past_the_budget_is_handed_on(
 
 def test_retry_after_in_all_its_forms():
     soon = datetime.now(UTC) + timedelta(seconds=100)
-    assert 90 < _seconds(format_datetime(soon, usegmt=True)) <= 100
-    assert 90 < _seconds(soon.strftime("%a, %d %b %Y %H:%M:%S")) <= 100
-    assert _seconds(format_datetime(soon - timedelta(days=1))) == 0
-    assert _seconds("9" * 5000) == 999_999_999
-    assert [_seconds(text) for text in (None, "soon", "-1", "nan", "", "٣")] == [None] * 6
+    assert 90 < seconds(format_datetime(soon, usegmt=True)) <= 100
+    assert 90 < seconds(soon.strftime("%a, %d %b %Y %H:%M:%S")) <= 100
+    assert seconds(format_datetime(soon - timedelta(days=1))) == 0
+    assert seconds("9" * 5000) == 999_999_999
+    assert [seconds(text) for text in (None, "soon", "-1", "nan", "", "٣")] == [None] * 6
 
 
-def test_an_answer_that_trickles_in_ends_with_the_budget(clock, policy):
-    call = _Call(PAIR, policy)
-    answer = _Answer(call)
+def test_an_answer_that_trickles_in_ends_with_the_attempt(clock):
+    answer = Body(100, 3.0, clock)
     answer.take(b"{")
-    clock.now += 8
+    clock.now += 3
     with pytest.raises(TimeoutError):
         answer.take(b"}")
 
@@ -352,8 +348,9 @@ def test_the_key_is_on_the_request_and_not_on_the_session(
     """Old fault: the API key stood on a session that all threads share."""
     client = client_with(good_key)
     client.estimate(PAIR)
-    assert key not in str(client._clients().headers.raw)
-    assert "x-changenow-api-key" not in client._clients().headers
+    shared = client._connections.to(httpx.URL(changenow_server.url))
+    assert key not in str(shared.headers.raw)
+    assert "x-changenow-api-key" not in shared.headers
     client.close()
 
 
@@ -399,9 +396,7 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
 def everything_shown_by(error):
     trace = traceback.TracebackException.from_exception(error, capture_locals=True)
     inside = [f"{frame.locals}" for frame in trace.stack if "site-packages" in frame.filename]
-    ours = [
-        f"{frame.locals}" for frame in trace.stack if "pgp_services/changenow" in frame.filename
-    ]
+    ours = [f"{frame.locals}" for frame in trace.stack if "pgp_services/clients" in frame.filename]
     return "".join([*trace.format_exception_only(), *inside, *ours, repr(error), str(error)])
 
 
@@ -431,7 +426,9 @@ def test_no_log_line_of_any_library_holds_the_key(
     estimate(client_with(good_key))
     with caplog.at_level(logging.DEBUG, "httpcore"), caplog.at_level(logging.DEBUG, "httpx"):
         estimate(client_with(good_key))
-    assert caplog.records
+    assert "ChangeNow, estimate: ChangeNow answered 503" in caplog.text
+    theirs = [r for r in caplog.records if r.name.partition(".")[0] in ("httpx", "httpcore")]
+    assert {r.getMessage().partition(".")[0] for r in theirs} <= {"close"}
     assert key not in caplog.text
     assert key not in str([vars(record) for record in caplog.records])
 
@@ -466,8 +463,8 @@ def test_a_base_url_that_would_show_the_key_is_refused(good_key, url):
 
 def test_the_real_api_is_the_default(good_key):
     client = ChangeNowClient(good_key)
-    assert str(client._url) == "https://api.changenow.io/v2/exchange/estimated-amount"
-    assert client._trust_env is True
+    assert str(client.at("/v2/x")) == "https://api.changenow.io/v2/x"
+    assert repr(client) == "<ChangeNowClient>"
 
 
 def test_a_local_server_is_not_asked_through_a_proxy(client_with, good_key, monkeypatch, estimate):
@@ -518,7 +515,7 @@ def test_stamina_repeats_as_the_course_says(client_with, good_key, changenow_ser
 
 
 def test_connecting_and_reading_share_an_attempts_time():
-    parts = _split(3.0)
+    parts = split(3.0)
     assert parts.connect + parts.read == 3.0
     assert parts.pool == 1.0
 

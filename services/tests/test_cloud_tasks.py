@@ -13,9 +13,9 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import tasks_v2
 
 from pgp_config import DeclarationError
-from pgp_services.cloud_tasks import POLICY, NewTask, Target, TasksClient, TasksUnavailable
+from pgp_services.clients.cloud_tasks import POLICY, NewTask, Target, TasksClient, TasksUnavailable
+from pgp_services.clients.retries import RetryPolicy
 from pgp_services.lookalikes import CloudTasksServer
-from pgp_services.retries import RetryPolicy
 
 ACCOUNT = "split2@pgp-live.iam.gserviceaccount.com"
 HOME = "projects/pgp-live/locations/us-central1"

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from pgp_services.connections import PerLoop, PerProcess, is_loopback
+from pgp_services.clients.connections import PerLoop, PerProcess, is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1"])

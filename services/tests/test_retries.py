@@ -2,8 +2,8 @@
 
 import pytest
 
+from pgp_services.clients.retries import SHORTEST_ATTEMPT, RetryPolicy
 from pgp_services.failures import Refused, Unavailable
-from pgp_services.retries import SHORTEST_ATTEMPT, RetryPolicy
 
 
 @pytest.fixture

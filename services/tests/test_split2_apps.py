@@ -12,7 +12,7 @@ from asgiref.testing import ApplicationCommunicator
 from dependency_injector import providers
 
 from pgp_config import EVERY_REQUEST, Memory, SecretUnavailable, StartupError, request_scope
-from pgp_services.lookalikes.changenow import Fault
+from pgp_services.lookalikes.http import Fault
 from pgp_services.serving.responder import Responder
 from pgp_services.settings import Settings
 from pgp_services.split2 import fastapi_app, flask_app

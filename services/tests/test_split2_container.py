@@ -75,7 +75,7 @@ def test_the_signing_key_cannot_be_made_dynamic():
 
 def test_clients_hold_secrets_and_not_their_values(secrets, values):
     changenow, handler, split1 = secrets.changenow(), secrets.handler(), secrets.split1()
-    assert changenow._api_key is secrets.changenow_api_key
+    assert changenow._key is secrets.changenow_api_key
     assert handler._signing_key is secrets.success_url_signing_key
     assert handler._changenow is changenow
     assert (split1.queue, split1.base_url) == (

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 
 from pgp_config import RejectedVersion, SecretUnavailable
 from pgp_config.verdicts import Verdicts
-from pgp_services.changenow import ChangeNowClient
-from pgp_services.cloud_tasks import Target, TasksClient
+from pgp_services.clients.changenow import ChangeNowClient
+from pgp_services.clients.cloud_tasks import Target, TasksClient
+from pgp_services.clients.retries import RetryPolicy
 from pgp_services.fleet import Operations
-from pgp_services.lookalikes.changenow import Fault
+from pgp_services.lookalikes.http import Fault
 from pgp_services.names import Service
-from pgp_services.retries import RetryPolicy
 from pgp_services.serving.bodies import MAX_BODY
 from pgp_services.serving.responder import Responder, described
 from pgp_services.serving.routes import Call
@@ -277,7 +277,7 @@ def test_503_when_a_secret_is_unavailable(
     if place == "signing key":
         monkeypatch.setattr(handler, "_signing_key", failing)
     elif place == "api key":
-        monkeypatch.setattr(handler._changenow, "_api_key", failing)
+        monkeypatch.setattr(handler._changenow, "_key", failing)
     elif place == "queue":
         monkeypatch.setattr(handler, "_split1", Target(failing, failing))
     else:

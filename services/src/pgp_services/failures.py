@@ -75,10 +75,19 @@ class BadSignature(ServiceFailure):
 
 
 class Refused(ServiceFailure):
-    """Another party refused, or answered nonsense; the same call would fail again."""
+    """Another party refused, or answered nonsense; the same call would fail again.
+
+    Args:
+        reason: As in the base class.
+        of_key: Whether it refused the key, and might take another.
+    """
 
     status = 502
     message = "An upstream service refused the request"
+
+    def __init__(self, reason: str, *, of_key: bool = False) -> None:
+        super().__init__(reason)
+        self.of_key = of_key
 
 
 class Unavailable(ServiceFailure):

@@ -10,7 +10,7 @@ from dependency_injector import providers
 
 from pgp_config import SecretContainer, source_from_url
 from pgp_services import catalogue
-from pgp_services.cloud_tasks import TasksClient
+from pgp_services.clients.cloud_tasks import TasksClient
 from pgp_services.database import Database
 from pgp_services.settings import SOURCE_VARIABLE, Settings, required
 

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from dependency_injector import providers
+
+from pgp_config import Memory
 from pgp_services.names import Service
+from pgp_services.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgp_services.fleet import Fleet
-    from pgp_services.serving.routes import Handler
+    from pgp_services.serving.routes import Handler, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +59,19 @@ def handler_of(secrets: Fleet) -> Handler:
     """The handler of a service's container."""
     container: Any = secrets  # each has one; dependency_injector's types do not say so
     return cast("Handler", container.handler())
+
+
+def routes_of(service: Service) -> Sequence[Route]:
+    """What a service answers to, besides its health pages; needs no secret and no setting."""
+    settings = Settings(service_account="none", google_project="none", google_region="none")
+    secrets = container_of(service)(source=Memory({}), settings=providers.Object(settings))
+    try:
+        return handler_of(secrets).routes()
+    finally:
+        secrets.close()
+
+
+def polls(service: Service, settings: Settings) -> bool:
+    """Whether a service asks Telegram for updates: by the setting, else as is usual for it."""
+    usual = REGISTRY[service].updates
+    return usual is not None and (settings.telegram_updates or usual) == "poll"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Self, cast
 
 from pgp_config import DeclarationError
-from pgp_services import changenow
+from pgp_services.clients import changenow
 
 #: The URL of the source of all secrets, such as `gsm://pgp-live`.
 SOURCE_VARIABLE = "PGP_CONFIG_SOURCE"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dependency_injector import providers
 
 from pgp_services import catalogue
-from pgp_services.changenow import ChangeNowClient
-from pgp_services.cloud_tasks import Target
+from pgp_services.clients.changenow import ChangeNowClient
+from pgp_services.clients.cloud_tasks import Target
 from pgp_services.fleet import Fleet, WithDatabase, WithTasks
 from pgp_services.names import Service
 from pgp_services.split2.handler import Split2Handler

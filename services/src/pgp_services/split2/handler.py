@@ -7,8 +7,8 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from pgp_services.changenow import Pair
-from pgp_services.cloud_tasks import NewTask
+from pgp_services.clients.changenow import Pair
+from pgp_services.clients.cloud_tasks import NewTask
 from pgp_services.serving.answers import done
 from pgp_services.serving.bodies import token_in
 from pgp_services.serving.routes import Route
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from pgp_services.changenow import ChangeNowClient, Estimate
-    from pgp_services.cloud_tasks import Target, TasksClient
+    from pgp_services.clients.changenow import ChangeNowClient, Estimate
+    from pgp_services.clients.cloud_tasks import Target, TasksClient
     from pgp_services.provided import Provided
     from pgp_services.serving.answers import Answer
     from pgp_services.serving.routes import Call

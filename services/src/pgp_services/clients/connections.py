@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +27,30 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def base_of(url: str) -> httpx.URL | None:
+    """A base URL, unless it would send a key in the clear or carries one itself.
+
+    Whoever gives None the meaning of an error forgets the text first: it may hold a password, and a
+    traceback's locals are logged.
+
+    Args:
+        url: `https://` and a host; plain http for a local server on the loopback only.
+    """
+    base = url_of(url)
+    return base if base is not None and base.raw_path == b"/" else None
+
+
+def url_of(url: str) -> httpx.URL | None:
+    """As `base_of`, for a URL that may have a path and a query."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        return None
+    local = parsed.scheme == "http" and is_loopback(parsed.host)
+    bare = parsed.host and not parsed.userinfo and not parsed.fragment
+    return parsed if bare and (parsed.scheme == "https" or local) else None
 
 
 class PerProcess(Generic[T]):
@@ -104,3 +131,45 @@ class PerLoop(Generic[T]):
         held = self._made.pop(asyncio.get_running_loop(), None)
         if held is not None:
             await self._close(held)
+
+
+class HttpConnections:
+    """The HTTP clients of a process and of its loops.
+
+    A server on the loopback is not behind the proxy that the environment may name: it has clients of
+    its own, without one.
+    """
+
+    def __init__(self) -> None:
+        self._clients = {
+            local: PerProcess(partial(httpx.Client, trust_env=not local), httpx.Client.close)
+            for local in (False, True)
+        }
+        self._async_clients = {
+            local: PerLoop(partial(_async_client, trust_env=not local), httpx.AsyncClient.aclose)
+            for local in (False, True)
+        }
+
+    def to(self, url: httpx.URL) -> httpx.Client:
+        """The client of this process for a URL."""
+        return self._clients[is_loopback(url.host)]()
+
+    async def to_async(self, url: httpx.URL) -> httpx.AsyncClient:
+        """The client of the running loop for a URL."""
+        return await self._async_clients[is_loopback(url.host)]()
+
+    def close(self) -> None:
+        """Close the connections of this process; the next use opens new ones."""
+        for clients in self._clients.values():
+            clients.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; the next use opens new ones."""
+        for clients in self._async_clients.values():
+            await clients.aclose()
+
+
+async def _async_client(*, trust_env: bool) -> httpx.AsyncClient:
+    # Reading the certificate authorities takes a while: not in the loop's thread.
+    context = await asyncio.to_thread(httpx.create_ssl_context, trust_env=trust_env)
+    return httpx.AsyncClient(verify=context, trust_env=trust_env)

@@ -55,16 +55,20 @@ class Course:
 
     Args:
         policy: Its bounds.
+
+    Attributes:
+        clock: Monotonic seconds, the policy's.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._end = policy.clock() + policy.budget
+        self.clock = policy.clock
+        self._end = self.clock() + policy.budget
         self._failed = 0
 
     def left(self) -> float:
         """Seconds left of the budget, 0 or more."""
-        return max(0.0, self._end - self._policy.clock())
+        return max(0.0, self._end - self.clock())
 
     def attempt_limit(self) -> float:
         """Seconds that the next attempt may take, more than 0."""

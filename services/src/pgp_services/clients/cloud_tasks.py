@@ -18,9 +18,9 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks import transports
 
 from pgp_config import DeclarationError
-from pgp_services.connections import PerLoop, PerProcess, is_loopback
+from pgp_services.clients.connections import PerLoop, PerProcess, is_loopback
+from pgp_services.clients.retries import Course, RetryPolicy, retrying, retrying_async
 from pgp_services.failures import Unavailable
-from pgp_services.retries import Course, RetryPolicy, retrying, retrying_async
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,288 @@
+"""`pgp-services`: the list of the fleet, and a service that is run as it is deployed."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pgp_services import catalogue, cli, registry
+from pgp_services.cli import main
+from pgp_services.cli.naming import service_named
+from pgp_services.names import Service
+from pgp_services.serving import server
+from pgp_services.serving.server import CannotServeError, serve
+
+PROGRAM = [sys.executable, "-c", "from pgp_services.cli import main; main()"]
+
+
+@pytest.fixture
+def command():
+    runner = CliRunner()
+    return lambda *arguments, **environ: runner.invoke(cli.app, arguments, env=environ)
+
+
+@pytest.mark.parametrize(
+    "text", ["PGP_SPLIT2_v1", "pgp_split2_v1", "PGP_SPLIT2", "SPLIT2", "split2"]
+)
+def test_a_service_has_a_long_and_a_short_name(text):
+    assert service_named(text) is Service.SPLIT2
+
+
+def test_every_service_is_found_by_each_of_its_names():
+    for service in Service:
+        assert service_named(service) is service_named(service.short.lower()) is service
+    assert service_named("np-ipn") is Service.NP_IPN
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("split3", "SPLIT"), ("orchestator", "ORCHESTRATOR"), ("xyzzy", "pgp-services list")],
+)
+def test_a_wrong_name_brings_those_like_it(text, hint):
+    with pytest.raises(typer.BadParameter, match=hint):
+        service_named(text)
+
+
+def test_the_list_has_every_service_with_its_routes_and_secrets(command):
+    shown = json.loads(command("list", "--json").stdout)
+    assert [row["name"] for row in shown] == list(Service)
+    for row in shown:
+        rows = catalogue.secrets_of(Service(row["name"]))
+        assert {*row["static"], *row["dynamic"]} == {secret.name for secret in rows}
+        assert row["routes"]
+    by_name = {row["name"]: row for row in shown}
+    assert by_name[Service.SPLIT2]["routes"] == ["POST /"]
+    assert by_name[Service.WEBAPI]["framework"] == "fastapi"
+    assert by_name[Service.SERVER]["updates"] == "poll"
+    critical = {row["name"]: row["critical"] for row in shown if row["critical"]}
+    assert critical == {service: row.name for service, row in catalogue.CRITICAL.items()}
+
+
+def test_the_table_breaks_no_name_and_marks_what_is_critical(command):
+    shown = command("list").stdout
+    for name in [*Service, *catalogue.CATALOGUE]:
+        assert name in shown
+    assert "HOST_WALLET_PRIVATE_KEY *" in shown
+    assert "Telegram's updates: poll" in shown
+
+
+def test_names_choose(command):
+    shown = command("list", "web", "WEB", "--json").stdout
+    assert [row["name"] for row in json.loads(shown)] == [Service.WEB]
+    wrong = command("list", "split3")
+    assert wrong.exit_code == 2
+    assert "SPLIT2" in wrong.stderr
+
+
+def test_a_terminal_says_how_wide_the_table_is(command):
+    shown = command("list", "web", FORCE_COLOR="1", COLUMNS="70").stdout
+    assert max(map(len, shown.splitlines())) < 132
+
+
+def test_help_tells_the_exit_codes(command):
+    assert "Exit codes" in command("run", "--help").stdout
+    assert "Exit codes" in command("list", "--help").stdout
+
+
+def test_the_command_is_the_packages_entry_point(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pgp-services", "--help"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert "PGP payment fleet" in capsys.readouterr().out
+
+
+# -- run, in a process of its own ----------------------------------------------------------------
+
+
+@pytest.fixture
+def environ(values):
+    """What the pilot needs, and nothing else of this process's settings."""
+    return {**values, "PGP_CONFIG_SOURCE": "env:", "TASKS_SERVICE_ACCOUNT": "a@pgp-test.example"}
+
+
+@pytest.fixture
+def started(environ):
+    """Runs a service in a process, until it listens; gives the process and the port."""
+    with contextlib.ExitStack() as ends:
+
+        def start(*arguments, **more):
+            process = subprocess.Popen(
+                [*PROGRAM, "run", *arguments, "--port", "0"],
+                env={**os.environ, **environ, **more},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            ends.callback(process.stderr.close)
+            ends.callback(process.wait, 30)
+            ends.callback(process.kill)
+            process.told = process.stderr.readline()
+            assert "listens on 127.0.0.1 port" in process.told, process.stderr.read()
+            return process, int(process.told.split()[-1])
+
+        yield start
+
+
+def got(port, path):
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as asked:
+        asked.request("GET", path)
+        return asked.getresponse().status
+
+
+@pytest.mark.parametrize(
+    "arguments", [("split2",), ("PGP_SPLIT2_v1", "--workers", "2", "--threads", "2"), ("web",)]
+)
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_runs_until_a_signal_ends_it(started, arguments, ending):
+    process, port = started(*arguments, PGP_SUCCESS_URL="https://a.b", PGP_FAILURE_URL="https://b.c")
+    assert got(port, "/readyz") == 200
+    assert got(port, "/nowhere") == 404
+    process.send_signal(ending)
+    assert process.wait(30) == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_webapi_runs_under_uvicorn(started):
+    keys = {name: f"CANARY-{name}-0123456789abcdef" for name in ("JWT_SECRET_KEY", "SIGNUP_SECRET_KEY")}
+    urls = ("PGP_SUCCESS_URL", "PGP_FAILURE_URL", "PGP_SERVER_URL")
+    process, port = started("webapi", **keys, **dict.fromkeys(urls, "https://a.example"))
+    assert got(port, "/readyz") == 200
+    process.terminate()
+    assert process.wait(30) == 0
+    assert "CANARY" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("missing", ["CHANGENOW_API_KEY", "TASKS_SERVICE_ACCOUNT"])
+def test_what_is_missing_is_told_as_text(environ, missing):
+    del environ[missing]
+    ended = subprocess.run(
+        [*PROGRAM, "run", "split2", "--port", "0"],
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert missing in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_wrong_name_ends_at_once_with_a_hint(command):
+    ended = command("run", "orchestator")
+    assert ended.exit_code == 2
+    assert "ORCHESTRATOR" in ended.stderr
+
+
+# -- run, in this process ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What would be served, in place of serving it."""
+    calls = []
+
+    def serve(service, listener, **options):
+        calls.append((service, listener.getsockname()[:2], options))
+
+    monkeypatch.setattr(sys.modules["pgp_services.cli.run"], "serve", serve)
+    return calls
+
+
+def test_a_program_alone_listens_on_the_loopback(command, served):
+    assert command("run", "split2", "--port", "0", "--threads", "3").exit_code == 0
+    ((service, (host, _), options),) = served
+    assert (service, host) == (Service.SPLIT2, "127.0.0.1")
+    assert options == {"workers": 1, "threads": 3}
+
+
+def test_cloud_run_says_the_port_and_is_let_in_from_outside(command, served):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+    assert command("run", "split2", PORT=str(port)).exit_code == 0
+    assert [call[1] for call in served] == [("0.0.0.0", port)]  # noqa: S104  that is the point
+
+
+def test_a_host_may_be_an_ipv6_one(command, served):
+    assert command("run", "split2", "--host", "::1", "--port", "0").exit_code == 0
+    assert served[0][1][0] == "::1"
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded(command, served):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        ended = command("run", "split2", "--port", str(port))
+    assert ended.exit_code == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in ended.stderr
+    assert served == []
+
+
+@pytest.fixture
+def signals_as_before():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def deployed(monkeypatch, signals_as_before, values, environ):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_more_workers_than_a_service_may_have_are_refused(command, deployed, monkeypatch):
+    for name in ("JWT_SECRET_KEY", "SIGNUP_SECRET_KEY"):
+        monkeypatch.setenv(name, "k" * 32)
+    ended = command("run", "webapi", "--workers", "2", "--port", "0")
+    assert ended.exit_code == 2
+    assert "one process" in ended.stderr
+    with pytest.raises(CannotServeError, match="TELEGRAM_UPDATES"):
+        server._refuse_workers(Service.SERVER, 2, polls=True)
+    server._refuse_workers(Service.SERVER, 2, polls=False)
+
+
+def test_a_fault_of_the_start_is_the_commands_text(command, deployed, monkeypatch):
+    monkeypatch.delenv("CHANGENOW_API_KEY")
+    ended = command("run", "split2", "--port", "0")
+    assert ended.exit_code == 1
+    assert "CHANGENOW_API_KEY" in ended.stderr
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_gunicorn_gets_the_application_that_is_made_already(deployed, listener, monkeypatch):
+    seen = {}
+
+    def run(self):
+        seen.update(app=self.wsgi(), cfg=self.cfg)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("gunicorn.app.base.BaseApplication.run", run)
+    with pytest.raises(SystemExit):
+        serve(Service.SPLIT2, listener, workers=2, threads=3)
+    cfg = seen["cfg"]
+    assert (cfg.workers, cfg.threads, cfg.worker_class_str) == (2, 3, "gthread")
+    assert cfg.address == [listener.fileno()]
+    assert cfg.control_socket_disable
+    assert seen["app"].name == "pgp_services"
+
+
+def test_a_signal_before_anything_is_served_ends_it_well(deployed, listener, monkeypatch):
+    monkeypatch.setattr(registry, "deployed", lambda _: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as end:
+        serve(Service.SPLIT2, listener, workers=1, threads=1)
+    assert end.value.code == 0
