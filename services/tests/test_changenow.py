@@ -1,7 +1,9 @@
 """The ChangeNow client, from threads and from coroutines, against a local look-alike."""
 
 import asyncio
+import dataclasses
 import http
+import json
 import logging
 import threading
 import traceback
@@ -21,10 +23,12 @@ from pgp_services.clients.changenow import (
     ChangeNowClient,
     ChangeNowRefused,
     ChangeNowUnavailable,
+    NewExchange,
     Pair,
 )
 from pgp_services.clients.outcomes import Body, seconds
 from pgp_services.clients.retries import RetryPolicy
+from pgp_services.lookalikes.changenow import COURSE
 from pgp_services.lookalikes.http import Fault
 
 PAIR = Pair("USDT", "xmr", "XMR", Decimal("100.10"))
@@ -522,3 +526,161 @@ def test_connecting_and_reading_share_an_attempts_time():
 
 def test_statuses_are_those_of_http():
     assert httpx.codes.OK == http.HTTPStatus.OK
+
+
+# -- exchanges -------------------------------------------------------------------------------
+
+NEW = NewExchange("ETH", "ETH", "XMR", "xmr", Decimal("1.50"), "4PAYOUT")
+
+
+@pytest.fixture(params=["sync", "async"])
+def exchanges(request, client_with, good_key):
+    """`create` and `status`, by threads or by coroutines."""
+    client = client_with(good_key)
+
+    def waiting(method):
+        async def go(asked):
+            try:
+                return await method(asked)
+            finally:
+                await client.aclose()
+
+        return lambda asked: asyncio.run(go(asked))
+
+    if request.param == "sync":
+        yield client.create_exchange, client.status
+    else:
+        yield waiting(client.create_exchange_async), waiting(client.status_async)
+    client.close()
+
+
+def test_an_exchange_from_its_making_to_its_payout(exchanges, changenow_server):
+    create, status = exchanges
+    made = create(NEW)
+    assert (made.payout_address, made.from_amount) == ("4PAYOUT", Decimal("1.5"))
+    assert made.to_amount == Decimal("0.75")
+    assert made.payin_address.startswith("0x")
+    assert made.payin_extra_id is None
+    assert json.loads(changenow_server.seen[0].body) == {
+        "fromCurrency": "eth",
+        "fromNetwork": "eth",
+        "toCurrency": "xmr",
+        "toNetwork": "xmr",
+        "fromAmount": "1.50",
+        "address": "4PAYOUT",
+        "flow": "standard",
+        "type": "direct",
+    }
+    changenow_server.moves_on = True
+    told = [status(made.id) for _ in range(6)]
+    assert [one.status for one in told] == [*COURSE, "finished"]
+    assert [one.is_finished for one in told] == [False] * 4 + [True] * 2
+    assert not any(one.is_failed for one in told)
+    assert (told[0].payin_hash, told[0].amount_from, told[0].payout_hash) == (None,) * 3
+    assert told[1].payin_hash.startswith("0x")
+    assert (told[4].amount_from, told[4].amount_to) == (Decimal("1.5"), Decimal("0.75"))
+    assert told[4].payout_hash.startswith("0x")
+
+
+@pytest.mark.parametrize("status", ["failed", "refunded", "expired"])
+def test_an_exchange_that_will_never_pay_out(exchanges, changenow_server, status):
+    create, ask_status = exchanges
+    made = create(NEW)
+    changenow_server.move(made.id, status)
+    told = ask_status(made.id)
+    assert (told.status, told.is_failed, told.is_finished) == (status, True, False)
+
+
+@pytest.mark.parametrize("status", ["new", "verifying"])
+def test_an_exchange_that_is_under_way(exchanges, changenow_server, status):
+    create, ask_status = exchanges
+    made = create(NEW)
+    changenow_server.move(made.id, status)
+    told = ask_status(made.id)
+    assert not told.is_failed
+    assert not told.is_finished
+
+
+def test_no_such_exchange(exchanges):
+    with pytest.raises(ChangeNowRefused, match="404"):
+        exchanges[1]("unknown")
+
+
+@pytest.mark.parametrize("change", [{"amount": Decimal("NaN")}, {"address": ""}])
+def test_the_stand_in_takes_no_half_an_exchange(exchanges, change):
+    with pytest.raises(ChangeNowRefused):
+        exchanges[0](dataclasses.replace(NEW, **change))
+
+
+MADE = {
+    "id": "made",
+    "payinAddress": "0xpayin",
+    "payoutAddress": "4PAYOUT",
+    "fromAmount": 1.5,
+    "toAmount": 3,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ""},
+        {"id": 5},
+        {"id": "with blank"},
+        {"payinAddress": None},
+        {"payinAddress": ""},
+        {"payoutAddress": "line\nbreak"},
+        {"fromAmount": 0},
+        {"fromAmount": "much"},
+        {"fromAmount": True},
+        {"toAmount": -1},
+        {"toAmount": None},
+    ],
+    ids=range(11),
+)
+def test_an_unusable_exchange_is_refused(exchanges, changenow_server, change):
+    changenow_server.fail(Fault(200, json.dumps({**MADE, **change}).encode()))
+    with pytest.raises(ChangeNowRefused, match="unusable"):
+        exchanges[0](NEW)
+
+
+@pytest.mark.parametrize(
+    "change", [{"payoutAddress": "4OTHER"}, {"fromAmount": 1.6}, {"fromAmount": 1.4999}]
+)
+def test_an_exchange_to_another_address_or_of_another_amount_is_refused(
+    exchanges, changenow_server, change
+):
+    changenow_server.fail(Fault(200, json.dumps({**MADE, **change}).encode()))
+    with pytest.raises(ChangeNowRefused, match="not to what was asked"):
+        exchanges[0](NEW)
+
+
+def test_ethereums_addresses_may_differ_in_case_and_amounts_be_rounded(
+    exchanges, changenow_server
+):
+    new = dataclasses.replace(NEW, address="0xABcd", amount=Decimal("1.500000012345678901"))
+    made = {**MADE, "payoutAddress": "0xabCD", "fromAmount": 1.50000001}
+    changenow_server.fail(Fault(200, json.dumps(made).encode()))
+    assert exchanges[0](new).payout_address == "0xabCD"
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "hold"}, {"status": None}, {"amountFrom": "nan"}, {"payinHash": 5}]
+)
+def test_an_unusable_status_is_refused(exchanges, changenow_server, change):
+    told = {"id": "made", "status": "waiting", **change}
+    changenow_server.fail(Fault(200, json.dumps(told).encode()))
+    with pytest.raises(ChangeNowRefused, match="unusable"):
+        exchanges[1]("made")
+
+
+def test_the_status_of_another_exchange_is_refused(exchanges, changenow_server):
+    changenow_server.fail(Fault(200, b'{"id": "other", "status": "finished"}'))
+    with pytest.raises(ChangeNowRefused, match="not to what was asked"):
+        exchanges[1]("made")
+
+
+def test_an_exchange_id_is_escaped(exchanges, changenow_server):
+    with pytest.raises(ChangeNowRefused, match="404"):
+        exchanges[1]("a&b=c#d")
+    assert changenow_server.seen[0].query == {"id": "a&b=c#d"}

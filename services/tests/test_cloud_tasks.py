@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import traceback
 from collections import Counter
 
@@ -77,6 +78,22 @@ def test_a_task_is_what_google_delivers(make, client, split1, tasks_server):
     assert json.loads(task.body) == {"token": "t", "n": 1}
     assert task.service_account == ACCOUNT
     assert task.audience == "https://split1.example"
+
+
+def test_a_delayed_task_has_its_time_and_others_have_none(make, client, split1, tasks_server):
+    before = time.time()
+    make(client, split1, NewTask("later", "/p", {}, delay=90.5))
+    make(client, split1, TASK)
+    later, at_once = tasks_server.tasks
+    assert before + 90.5 <= later.schedule_time + 1e-5
+    assert later.schedule_time <= time.time() + 90.5
+    assert at_once.schedule_time is None
+
+
+@pytest.mark.parametrize("delay", [-1, 30 * 86400 + 1, float("nan"), float("inf")])
+def test_a_delay_out_of_bounds_is_a_fault_of_the_program(delay):
+    with pytest.raises(ValueError, match="30 days"):
+        NewTask("id", "/p", {}, delay)
 
 
 def test_a_repeat_is_dropped_and_is_a_success(make, client, split1, tasks_server):

@@ -79,6 +79,23 @@ def test_changenow_does_not_show_its_keys(changenow_server, get, key, capsys):
     assert "key version 1" in shown
 
 
+def test_a_stand_in_records_what_was_posted(changenow_server, key):
+    with httpx.Client(base_url=changenow_server.url, trust_env=False) as client:
+        answer = client.post("/v2/exchange", content=b"{", headers={"x-changenow-api-key": key})
+    assert answer.status_code == 400
+    seen = changenow_server.seen[0]
+    assert (seen.method, seen.path, seen.body, seen.version) == ("POST", "/v2/exchange", b"{", 1)
+
+
+def test_a_stand_in_accepts_old_keys_where_it_is_told_so(changenow_server, get, key, new_key):
+    changenow_server.rotate(new_key(), overlap=True)
+    assert get(key).status_code == 200
+    changenow_server.rotate(new_key())
+    assert get(key).status_code == 401
+    changenow_server.reinstate()
+    assert get(key).status_code == 200
+
+
 def test_changenow_can_have_a_given_port(unused_port_number, key):
     with ChangeNowServer(key, unused_port_number) as server:
         assert server.url.endswith(f":{unused_port_number}")

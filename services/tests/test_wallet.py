@@ -13,8 +13,8 @@ from hexbytes import HexBytes
 from pydantic import SecretStr
 
 from pgp_config import SecretUnavailable
+from pgp_services.clients.ethereum import Fees
 from pgp_services.clients.wallet import (
-    Fees,
     Signed,
     Transfer,
     TransferRefused,

@@ -81,6 +81,11 @@ HeaderKey = Annotated[
     SecretStr, _shaped(r"[!-~]{1,512}", "header_key", "Not printable characters without blanks")
 ]
 
+#: A key of JWTs: HS256 wants 256 bits (RFC 7518, 3.2), and of a shorter one PyJWT tells the length.
+JwtKey = Annotated[
+    SecretStr, _shaped(r"(?s).{32,}", "jwt_key", "Shorter than the 32 characters that HS256 wants")
+]
+
 #: The key of an Ethereum provider, which travels in the path of its URL.
 RpcKey = Annotated[
     SecretStr,
@@ -428,7 +433,7 @@ CLOUD_TASKS_LOCATION = _static_text(
     "CLOUD_TASKS_LOCATION", Location, "infrastructure", _WITH_TASKS
 )
 JWT_SECRET_KEY = _static_key(
-    "JWT_SECRET_KEY", SecretStr, "signing key", Service.BROADCAST, Service.WEBAPI
+    "JWT_SECRET_KEY", JwtKey, "signing key", Service.BROADCAST, Service.WEBAPI
 )
 SIGNUP_SECRET_KEY = _static_key("SIGNUP_SECRET_KEY", SecretStr, "signing key", Service.WEBAPI)
 

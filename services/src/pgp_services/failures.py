@@ -4,6 +4,7 @@ ServiceFailure
 ├── BadRequest      400  the request is not what the service takes
 │   └── TooLarge    413  its body is larger than the service reads
 ├── BadToken        401  the token is not ours, or its time is over
+│   └── NotLoggedIn 401  the request does not show who makes it
 ├── BadSignature    401  the signature is not that of the one who is said to have sent it
 ├── Refused         502  another party said no, or answered nonsense
 └── Unavailable     503  another party cannot answer now; try again later
@@ -65,6 +66,12 @@ class BadToken(ServiceFailure):
 
     status = 401
     message = "Invalid or expired token"
+
+
+class NotLoggedIn(BadToken):
+    """The request does not show who makes it; its answer says how it could."""
+
+    message = "Not logged in, or no longer"
 
 
 class BadSignature(ServiceFailure):

@@ -37,6 +37,23 @@ class Entry:
 
 REGISTRY: dict[Service, Entry] = {
     Service.SPLIT2: Entry("pgp_services.split2.container:Split2"),
+    Service.SERVER: Entry("pgp_services.server.container:Server", updates="poll"),
+    Service.NOTIFICATIONS: Entry("pgp_services.notifications.container:Notifications"),
+    Service.INVITE: Entry("pgp_services.invite.container:Invite"),
+    Service.BROADCAST: Entry("pgp_services.broadcast.container:Broadcast"),
+    Service.SPLIT1: Entry("pgp_services.split1.container:Split1"),
+    Service.ACCUMULATOR: Entry("pgp_services.accumulator.container:Accumulator"),
+    Service.BATCHPROCESSOR: Entry("pgp_services.batchprocessor.container:BatchProcessor"),
+    Service.ORCHESTRATOR: Entry("pgp_services.orchestrator.container:Orchestrator"),
+    Service.MICROBATCHPROCESSOR: Entry(
+        "pgp_services.microbatchprocessor.container:MicroBatchProcessor"
+    ),
+    Service.HOSTPAY1: Entry("pgp_services.hostpay1.container:HostPay1"),
+    Service.HOSTPAY2: Entry("pgp_services.hostpay2.container:HostPay2"),
+    Service.NP_IPN: Entry("pgp_services.np_ipn.container:NpIpn"),
+    Service.WEBAPI: Entry("pgp_services.webapi.container:WebApi", framework="fastapi"),
+    Service.WEB: Entry("pgp_services.web.container:Web"),
+    Service.BOTCOMMAND: Entry("pgp_services.botcommand.container:BotCommand", updates="off"),
 }
 
 

@@ -7,16 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Self, cast
 
 from pgp_config import DeclarationError
-from pgp_services.clients import changenow
+from pgp_services.clients import changenow, ethereum, nowpayments, telegram
 
 #: The URL of the source of all secrets, such as `gsm://pgp-live`.
 SOURCE_VARIABLE = "PGP_CONFIG_SOURCE"
-
-NOWPAYMENTS_API = "https://api.nowpayments.io"
-TELEGRAM_API = "https://api.telegram.org"
-
-#: The provider whose key ETHEREUM_RPC_URL_API is; the key goes into the path.
-ETHEREUM_RPC = "https://eth-mainnet.g.alchemy.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +32,22 @@ class Settings:
         google_region: GOOGLE_CLOUD_REGION, likewise.
         telegram_updates: TELEGRAM_UPDATES, whether this process asks Telegram for updates: `poll` or
             `off`; None for what is usual for the service.
+        ipn_url: NOWPAYMENTS_IPN_URL, where NOWPayments is to send what it tells of invoices: NP_IPN's URL; None
+            for where the account's own settings say.
         alerts_source: ALERTS_SOURCE, the URL of the source of SLACK_WEBHOOK_URL; None for no Slack.
     """
 
     service_account: str | None = None
     changenow_base_url: str = changenow.API
     cloud_tasks_endpoint: str | None = None
-    nowpayments_base_url: str = NOWPAYMENTS_API
-    telegram_base_url: str = TELEGRAM_API
-    ethereum_base_url: str = ETHEREUM_RPC
+    nowpayments_base_url: str = nowpayments.API
+    telegram_base_url: str = telegram.API
+    ethereum_base_url: str = ethereum.API
     local_gateway: str | None = None
     google_project: str | None = None
     google_region: str | None = None
     telegram_updates: Literal["poll", "off"] | None = None
+    ipn_url: str | None = None
     alerts_source: str | None = None
 
     @classmethod
@@ -64,13 +61,14 @@ class Settings:
             service_account=_given("TASKS_SERVICE_ACCOUNT"),
             changenow_base_url=_given("CHANGENOW_BASE_URL") or changenow.API,
             cloud_tasks_endpoint=_given("CLOUD_TASKS_ENDPOINT"),
-            nowpayments_base_url=_given("NOWPAYMENTS_BASE_URL") or NOWPAYMENTS_API,
-            telegram_base_url=_given("TELEGRAM_BASE_URL") or TELEGRAM_API,
-            ethereum_base_url=_given("ETHEREUM_BASE_URL") or ETHEREUM_RPC,
+            nowpayments_base_url=_given("NOWPAYMENTS_BASE_URL") or nowpayments.API,
+            telegram_base_url=_given("TELEGRAM_BASE_URL") or telegram.API,
+            ethereum_base_url=_given("ETHEREUM_BASE_URL") or ethereum.API,
             local_gateway=_given("LOCAL_GATEWAY"),
             google_project=_given("GOOGLE_CLOUD_PROJECT"),
             google_region=_given("GOOGLE_CLOUD_REGION"),
             telegram_updates=_poll_or_off(_given("TELEGRAM_UPDATES")),
+            ipn_url=_given("NOWPAYMENTS_IPN_URL"),
             alerts_source=_given("ALERTS_SOURCE"),
         )
 

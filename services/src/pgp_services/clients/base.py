@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar, cast
@@ -36,7 +37,7 @@ from pgp_services.clients.retries import (
 from pgp_services.failures import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from pydantic import SecretStr
 
@@ -88,6 +89,7 @@ class Ask(Generic[M]):
             the first surely had none: no connection, 429, 503, a refused key. Never after a time-out or
             a lost connection.
         longest: Bytes of the answer that are read, at most.
+        fits: Whether a good answer is one to what was asked.
     """
 
     what: str
@@ -98,6 +100,7 @@ class Ask(Generic[M]):
     body: bytes | None = field(default=None, repr=False)
     once: bool = False
     longest: int = MAX_ANSWER
+    fits: Callable[[M], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ class Call(Course, Generic[M]):
         raise party.unavailable(trouble, retry_after=outcome.retry_after, passing=not in_doubt)
 
 
-class HttpClient(Generic[K]):
+class HttpClient(ABC, Generic[K]):
     """Base of the clients; usable from threads and from coroutines.
 
     A client says by `addressed` where its key travels and, if statuses do not tell all, by `judge` what
@@ -227,13 +230,20 @@ class HttpClient(Generic[K]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    @abstractmethod
     def addressed(self, ask: Ask[M], key: K) -> Addressed:
         """Where a request goes, and its headers, with this key."""
-        raise NotImplementedError
+
+    def connections(self, key: K) -> HttpConnections:  # noqa: ARG002  for those whose key holds them
+        """Whose connections an attempt with this key uses: the client's own."""
+        return self._connections
 
     def judge(self, ask: Ask[M], reply: Reply) -> Outcome[M]:
         """What an answer means: by default its JSON as the model, or its status."""
-        return reply.read(ask.answer)
+        outcome = reply.read(ask.answer)
+        if outcome.value is None or ask.fits(outcome.value):
+            return outcome
+        return Outcome(outcome.status, f"{self.party.name}'s answer is not to what was asked")
 
     def at(self, path: str) -> httpx.URL:
         """A path below the base URL."""
@@ -268,20 +278,21 @@ class HttpClient(Generic[K]):
         await self._connections.aclose()
 
     def _attempt(self, call: Call[M]) -> M:
-        for attempt in self._with_keys(call):
+        for attempt in self.with_keys(call):
             with attempt as key:
                 call.check_budget()
                 value = call.conclude(self._send(call, key))
         return value
 
     async def _attempt_async(self, call: Call[M]) -> M:
-        async for attempt in self._with_keys(call):
+        async for attempt in self.with_keys(call):
             with attempt as key:
                 call.check_budget()
                 value = call.conclude(await self._send_async(call, key))
         return value
 
-    def _with_keys(self, call: Call[M]) -> _Attempts[K]:
+    def with_keys(self, call: Call[M]) -> Attempts[K]:
+        """The attempts of a call until a key is accepted, each with a key."""
         call.begin()
         if not hasattr(self._key, "refresh"):
             return _OneAttempt(self._key)
@@ -319,7 +330,7 @@ class HttpClient(Generic[K]):
 
     def _exchange(self, call: Call[M], key: K) -> Outcome[M]:
         place = self.addressed(call.ask, key)
-        client, body = self._connections.to(place.url), call.body()
+        client, body = self.connections(key).to(place.url), call.body()
         request = _request(client, call, place)
         with closing(client.send(request, stream=True)) as response:
             for chunk in response.iter_raw():
@@ -328,7 +339,7 @@ class HttpClient(Generic[K]):
 
     async def _exchange_async(self, call: Call[M], key: K) -> Outcome[M]:
         place = self.addressed(call.ask, key)
-        client, body = await self._connections.to_async(place.url), call.body()
+        client, body = await self.connections(key).to_async(place.url), call.body()
         request = _request(client, call, place)
         async with (
             asyncio.timeout(call.attempt_limit()),
@@ -366,7 +377,7 @@ def _request(
     )
 
 
-class _Attempts(Protocol[K_co]):
+class Attempts(Protocol[K_co]):
     """Attempts with keys, for `for` and for `async for`."""
 
     def __iter__(self) -> Iterator[AbstractContextManager[K_co]]: ...

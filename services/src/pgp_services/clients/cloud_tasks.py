@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import google.auth
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Bounds of one creation. The library's own are 20 s an attempt, and no retry.
 POLICY = RetryPolicy(budget=4.0, attempt=1.5)
+
+#: Seconds that a task may be delayed, at most (https://cloud.google.com/tasks/docs/quotas).
+LONGEST_DELAY = 30 * 86400.0
 
 #: What may be gone at the next attempt. A repeat is harmless: the task has a name.
 _PASSING = frozenset(
@@ -92,11 +96,24 @@ class NewTask:
             task, and begin it with a hash: Cloud Tasks slows down on names in sequence.
         path: The path of the call, beginning with a slash.
         body: Sent as JSON.
+        delay: Seconds from its creation until the call is made at the earliest, 0 to 30 days.
+
+    Raises:
+        ValueError: If the delay is out of bounds.
     """
 
     task_id: str
     path: str
     body: Mapping[str, object] = field(repr=False)
+    delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.delay <= LONGEST_DELAY:
+            raise ValueError("A task is delayed by 0 s to 30 days.")
+
+    def schedule_time(self) -> datetime | None:
+        """When the call is made at the earliest, if not at once."""
+        return datetime.now(UTC) + timedelta(seconds=self.delay) if self.delay else None
 
 
 class _Creation(Course):
@@ -218,7 +235,11 @@ class TasksClient:
             body=json.dumps(task.body).encode(),
             oidc_token=identity,
         )
-        named = tasks_v2.Task(name=f"{parent}/tasks/{task.task_id}", http_request=call)
+        named = tasks_v2.Task(
+            name=f"{parent}/tasks/{task.task_id}",
+            http_request=call,
+            schedule_time=task.schedule_time(),
+        )
         return tasks_v2.CreateTaskRequest(parent=parent, task=named)
 
     def _client(self) -> tasks_v2.CloudTasksClient:

@@ -6,6 +6,7 @@ Neither a socket nor a gRPC channel may cross a fork, and an asynchronous client
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 from functools import partial
@@ -107,6 +108,7 @@ class PerLoop(Generic[T]):
         self._make = make
         self._close = close
         self._made: dict[asyncio.AbstractEventLoop, T] = {}
+        self._closing: set[asyncio.Future[object]] = set()
 
     async def __call__(self) -> T:
         """The one of the running loop."""
@@ -131,6 +133,19 @@ class PerLoop(Generic[T]):
         held = self._made.pop(asyncio.get_running_loop(), None)
         if held is not None:
             await self._close(held)
+
+    def close_soon(self) -> None:
+        """Have each closed in its own loop, from whatever thread; nobody waits for it."""
+        for loop in list(self._made):
+            # A loop that has been closed meanwhile has nothing to be closed in.
+            with contextlib.suppress(KeyError, RuntimeError):
+                loop.call_soon_threadsafe(self._begin_to_close, self._made.pop(loop))
+
+    def _begin_to_close(self, held: T) -> None:
+        closing = asyncio.ensure_future(self._close(held))
+        # The loop itself holds a task weakly.
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 class HttpConnections:
@@ -162,6 +177,12 @@ class HttpConnections:
         """Close the connections of this process; the next use opens new ones."""
         for clients in self._clients.values():
             clients.close()
+
+    def close_all(self) -> None:
+        """Close those of this process, and have those of its loops closed there soon."""
+        self.close()
+        for clients in self._async_clients.values():
+            clients.close_soon()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop; the next use opens new ones."""

@@ -34,6 +34,7 @@ class RetryPolicy:
         attempt: Seconds for one attempt, more than 0.
         first_pause: Seconds before the second attempt; doubled for each further one.
         longest_pause: Seconds that a pause grows to at most.
+        retries: How often it is tried again at most, 0 or more; None for as often as the budget allows.
         clock: Monotonic seconds; a test gives its own.
         chance: Numbers from 0 to 1 for jitter; a test gives its own.
     """
@@ -42,6 +43,7 @@ class RetryPolicy:
     attempt: float
     first_pause: float = 0.1
     longest_pause: float = 2.0
+    retries: int | None = None
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
 
@@ -82,6 +84,8 @@ class Course:
         ends now, and its caller can be told to come back.
         """
         if not isinstance(error, Unavailable) or not error.passing:
+            return False
+        if self._failed == self._policy.retries:
             return False
         pause = max(self._pause(), error.retry_after or 0.0)
         return pause if pause + SHORTEST_ATTEMPT <= self.left() else False

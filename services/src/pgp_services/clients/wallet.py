@@ -15,6 +15,7 @@ from eth_account import Account
 from eth_utils.address import to_checksum_address
 
 from pgp_config import PgpConfigError
+from pgp_services.clients.outcomes import bare
 from pgp_services.failures import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from pgp_services.clients.ethereum import Fees
     from pgp_services.provided import Provided
 
 T = TypeVar("T")
@@ -42,19 +44,6 @@ class TransferRefused(Refused):
 
 class WalletUnusable(Unavailable):
     """The wallet's key is no private key; another attempt would end the same way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """What a transaction pays for each unit of gas, in wei, 0 or more (EIP-1559).
-
-    Attributes:
-        max_fee_per_gas: At most, base fee and priority fee together.
-        max_priority_fee_per_gas: To who includes it; no more than `max_fee_per_gas`.
-    """
-
-    max_fee_per_gas: int
-    max_priority_fee_per_gas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +169,7 @@ class Wallet:
         except Exception as error:  # noqa: BLE001  whatever it is, its text or frames hold the key
             reason, interruption = _reason(error), None
         except BaseException as error:  # noqa: BLE001  as above
-            reason, interruption = "", error.with_traceback(None)
-            error.__context__ = error.__cause__ = None
+            reason, interruption = "", bare(error)
         if interruption is not None:
             raise interruption
         raise WalletUnusable(f"the wallet's key cannot sign ({reason})", passing=False)

@@ -1,4 +1,4 @@
-"""What a caller gets: a status and JSON, of fixed words where something failed."""
+"""What a caller gets: a status and JSON or a page, of fixed words where something failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pgp_config import PgpConfigError
-from pgp_services.failures import BadRequest, ServiceFailure, Unavailable
+from pgp_services.failures import BadRequest, NotLoggedIn, ServiceFailure, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,23 +24,31 @@ class Answer:
 
     Attributes:
         status: The HTTP status.
-        content: Sent as JSON.
+        content: Sent as JSON; a text is sent as HTML.
         headers: Sent besides what the framework adds.
     """
 
     status: int
-    content: Mapping[str, object]
+    content: Mapping[str, object] | str
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def message(self) -> str:
+        """What it says, for the log."""
+        return (
+            "done" if isinstance(self.content, str) else str(self.content.get("message", "done"))
+        )
 
-def done(message: str, **content: object) -> Answer:
+
+def done(message: str, *, headers: Mapping[str, str] | None = None, **content: object) -> Answer:
     """The answer to a request that was done.
 
     Args:
         message: What was done.
+        headers: Sent besides what the framework adds.
         content: What the caller is told besides.
     """
-    return Answer(200, {"status": "success", "message": message, **content})
+    return Answer(200, {"status": "success", "message": message, **content}, headers or {})
 
 
 def refused(failure: Exception) -> Answer:
@@ -56,6 +64,8 @@ def refused(failure: Exception) -> Answer:
 
 
 def _headers(failure: ServiceFailure) -> dict[str, str]:
+    if isinstance(failure, NotLoggedIn):
+        return {"WWW-Authenticate": "Bearer"}
     if not isinstance(failure, Unavailable):
         return {}
     wanted = math.ceil(failure.retry_after or 0)

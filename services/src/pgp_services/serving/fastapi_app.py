@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -40,12 +40,15 @@ def create_app(name: str, secrets: Fleet | None = None) -> FastAPI:
     service = Service(name)
     secrets = registry.deployed(service) if secrets is None else secrets
     handler = registry.handler_of(secrets)
-    responder = Responder(service, secrets.operations(), secrets.alerts())
+    alerts = secrets.alerts()
+    responder = Responder(service, secrets.operations(), alerts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await handler.aclose()
+        if alerts is not None:
+            await alerts.aclose()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     for route in handler.routes():
@@ -57,11 +60,11 @@ def create_app(name: str, secrets: Fleet | None = None) -> FastAPI:
 
 def _view(
     responder: Responder, route: Route
-) -> Callable[[Request], Coroutine[Any, Any, JSONResponse]]:
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     handle = route.handle_async
     assert handle is not None, f"{route.path} has no handler for coroutines"  # noqa: S101  a fault of the service
 
-    async def view(request: Request) -> JSONResponse:
+    async def view(request: Request) -> Response:
         call = Call(await _body(request), dict(request.headers), dict(request.query_params))
         return _response(await responder.respond_async(handle, call))
 
@@ -82,10 +85,12 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _response(answer: Answer) -> JSONResponse:
+def _response(answer: Answer) -> Response:
+    if isinstance(answer.content, str):
+        return HTMLResponse(answer.content, answer.status, dict(answer.headers))
     return JSONResponse(dict(answer.content), answer.status, dict(answer.headers))
 
 
-async def _refused_by_framework(_: Request, fault: Exception) -> JSONResponse:
+async def _refused_by_framework(_: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException), "registered for this type"  # noqa: S101  for mypy
     return _response(refused_by_framework(fault.status_code, fault.headers or {}))

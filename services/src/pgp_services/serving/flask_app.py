@@ -68,7 +68,10 @@ def _view(responder: Responder, route: Route) -> Callable[[], Response]:
 
 
 def _response(answer: Answer) -> Response:
-    response = jsonify(answer.content)
+    if isinstance(answer.content, str):
+        response = Response(answer.content, mimetype="text/html")
+    else:
+        response = jsonify(answer.content)
     response.status_code = answer.status
     response.headers.update(answer.headers)
     return response

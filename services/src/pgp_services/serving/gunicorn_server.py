@@ -38,7 +38,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
     ) -> None:
         self._app = app
         self._options: dict[str, object] = {
-            "bind": f"fd://{listener.fileno()}",
+            "bind": f"fd://{listener.detach()}",  # gunicorn closes it
             "worker_class": "gthread",
             "workers": workers,
             "threads": threads,

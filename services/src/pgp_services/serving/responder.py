@@ -29,6 +29,14 @@ class Alerts(Protocol):
         """As `send`, from a coroutine."""
         ...
 
+    def close(self) -> None:
+        """Close what is open in this process; idempotent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is open in the running loop; idempotent."""
+        ...
+
 
 class Responder:
     """Answers requests; no exception, and no text of one, comes out of it.
@@ -83,7 +91,7 @@ class Responder:
 
 
 def _told(answer: Answer, failure: Exception | None) -> str:
-    return str(answer.content.get("message", "done")) if failure is None else described(failure)
+    return answer.message if failure is None else described(failure)
 
 
 def described(failure: Exception) -> str:

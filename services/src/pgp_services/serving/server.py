@@ -55,6 +55,9 @@ def serve(service: Service, listener: socket.socket, *, workers: int, threads: i
         else:
             polling = _polling(service, secrets) if polls else None
             ends.callback(registry.handler_of(secrets).close)
+            alerts = secrets.alerts()
+            if alerts is not None:
+                ends.callback(alerts.close)
             _serve_flask(service, secrets, listener, polling, workers=workers, threads=threads)
 
 
@@ -118,9 +121,8 @@ def _serve_flask(
     from pgp_services.serving.gunicorn_server import GunicornServer  # noqa: PLC0415  as above
 
     app = flask_app.create_app(service, secrets)
-    server = GunicornServer(app, listener, polling, workers=workers, threads=threads, grace=GRACE)
     _tell(service, listener)
-    server.run()
+    GunicornServer(app, listener, polling, workers=workers, threads=threads, grace=GRACE).run()
 
 
 def _tell(service: Service, listener: socket.socket) -> None:

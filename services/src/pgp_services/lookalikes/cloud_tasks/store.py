@@ -172,7 +172,9 @@ class Store:
         if rules.parent_of_queue(queue.name) != parent:
             refuse("The queue's name is of another location.")
         with self.changed:
-            if self._known(queue.name) is not None:
+            # Where every queue exists, one that nobody has spoken of yet can be created nevertheless.
+            known = self._ids is not None and self._known(queue.name)
+            if known or queue.name in self._queues:
                 refuse("Queue already exists", "ALREADY_EXISTS")
             if self._is_resting(queue.name):
                 refuse(
@@ -489,10 +491,9 @@ def _merge(source: Message, into: Message, paths: list[str]) -> None:
     """Take over what the paths name, or all that a caller may set."""
     kept = [path for path in paths or _SETTINGS if path.partition(".")[0] not in _OUTPUT_ONLY]
     mask = field_mask_pb2.FieldMask(paths=kept)
-    try:
-        mask.MergeMessage(types.Queue.pb(source), types.Queue.pb(into), replace_message_field=True)
-    except ValueError:
+    if not mask.IsValidForDescriptor(types.Queue.pb(source).DESCRIPTOR):
         refuse("The update mask names a field that a queue does not have.")
+    mask.MergeMessage(types.Queue.pb(source), types.Queue.pb(into), replace_message_field=True)
 
 
 def _recorded(held: Held) -> RecordedTask:

@@ -1,0 +1,42 @@
+"""A local stand-in for Slack's incoming webhooks: `POST /services/KEY` with a text."""
+
+from __future__ import annotations
+
+from pgp_services.lookalikes.http import Fault, Incoming, LocalServer
+
+_BASE = "/services/"
+
+
+class SlackServer(LocalServer):
+    """Takes messages; the key is the webhook's path.
+
+    Attributes:
+        messages: The texts that were taken.
+    """
+
+    def __init__(self, key: str, port: int = 0) -> None:
+        super().__init__(key, port)
+        self.messages: list[str] = []
+
+    def webhook(self, key: str) -> str:
+        """The URL of the webhook with this key: the secret."""
+        return f"{self.url}{_BASE}{key}"
+
+    def parted(self, request: Incoming) -> tuple[str, str]:
+        """The key is the path's end."""
+        return request.path.removeprefix(_BASE), _BASE
+
+    def judge(self, request: Incoming, path: str, *, accepted: bool) -> Fault:  # noqa: ARG002  it has one path
+        """Slack's answers are plain text."""
+        if not accepted:
+            return _said(404, b"no_service")
+        content = request.content()
+        text = content.get("text") if isinstance(content, dict) else None
+        if not isinstance(text, str) or not text:
+            return _said(400, b"invalid_payload")
+        self.messages.append(text)
+        return _said(200, b"ok")
+
+
+def _said(status: int, word: bytes) -> Fault:
+    return Fault(status, word, {"Content-Type": "text/html"})

@@ -1,0 +1,1 @@
+"""PGP_WEB_v1: the front page, which shows public configuration only."""

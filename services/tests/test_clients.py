@@ -1,0 +1,577 @@
+"""What the base promises of every client: each call of each client against its stand-in, from threads and coroutines.
+
+A client is added as cases in `CASES`: one for each call.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from pgp_config import DeclarationError, SecretUnavailable
+from pgp_services.clients import hushed
+from pgp_services.clients.base import MAX_ANSWER, in_path
+from pgp_services.clients.changenow import ChangeNowClient, NewExchange, Pair
+from pgp_services.clients.ethereum import EthereumClient, JsonRpc
+from pgp_services.clients.nowpayments import NewInvoice, NowPaymentsClient
+from pgp_services.clients.retries import RetryPolicy
+from pgp_services.clients.slack import SlackAlerts
+from pgp_services.clients.telegram import TelegramClient
+from pgp_services.failures import Refused, Unavailable
+from pgp_services.lookalikes import (
+    ChangeNowServer,
+    EthereumServer,
+    NowPaymentsServer,
+    SlackServer,
+    TelegramServer,
+)
+from pgp_services.lookalikes.http import Fault
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of one client.
+
+    Attributes:
+        server: Makes its stand-in, given a key.
+        client: Makes the client, given the secret, the base URL and a policy.
+        call, call_async: Make the call.
+        once: Whether it is not idempotent.
+        key_refusals: The statuses by which the other party refuses a key.
+        secret: What the secret holds, given the server and a key.
+        final: Statuses that end the call at once.
+        has_base_url: Whether the client takes a base URL.
+    """
+
+    server: type
+    client: type
+    call: object
+    call_async: object
+    once: bool = False
+    key_refusals: tuple = (401, 403)
+    secret: object = lambda _, key: key
+    final: tuple = (301, 302, 400, 404, 405, 409, 422, 204)
+    has_base_url: bool = True
+
+
+EXCHANGE = NewExchange("ETH", "eth", "xmr", "xmr", Decimal("1.5"), "4PAYOUT")
+INVOICE = NewInvoice(
+    price_amount=Decimal("19.99"),
+    price_currency="usd",
+    order_id="PGP-1|-1001",
+    order_description="A channel",
+    ipn_callback_url="https://np-ipn.example/",
+    success_url="https://success.example",
+    cancel_url="https://failure.example",
+)
+PAIR = Pair("usdt", "xmr", "xmr", Decimal(10))
+
+
+class Bot(TelegramServer):
+    """Its tokens have the form of Telegram's, and hold the suite's keys."""
+
+    def __init__(self, key):
+        super().__init__(self.token(key))
+
+    @staticmethod
+    def token(key):
+        return f"7:{key}"
+
+    def rotate(self, key, **options):
+        return super().rotate(self.token(key), **options)
+
+
+class Node(EthereumClient):
+    """Its endpoints are built by a small double of a PerVersion, which it closes."""
+
+    def __init__(self, secret, url, policy):
+        JsonRpc(url, SecretStr("refuses a URL of another kind, as the container does"))
+        super().__init__(self.rpc, secret, policy)
+        self.secret, self.url, self.built = secret, url, {}
+
+    class Rpc:
+        def __init__(self, node):
+            self.node = node
+
+        def __call__(self):
+            key = self.node.secret.value
+            return self.node.built.setdefault(key, JsonRpc(self.node.url, key))
+
+        async def async_(self):
+            return self()
+
+    @property
+    def rpc(self):
+        return self.Rpc(self)
+
+    def close(self):
+        for rpc in self.built.values():
+            rpc.close()
+
+    async def aclose(self):
+        for rpc in self.built.values():
+            await rpc.connections.aclose()
+
+
+CASES = {
+    "ChangeNow estimate": Case(
+        ChangeNowServer,
+        ChangeNowClient,
+        lambda client: client.estimate(PAIR),
+        lambda client: client.estimate_async(PAIR),
+    ),
+    "ChangeNow exchange": Case(
+        ChangeNowServer,
+        ChangeNowClient,
+        lambda client: client.create_exchange(EXCHANGE),
+        lambda client: client.create_exchange_async(EXCHANGE),
+        once=True,
+    ),
+    "ChangeNow status": Case(
+        lambda key: with_exchange(ChangeNowServer(key)),
+        ChangeNowClient,
+        lambda client: client.status("made"),
+        lambda client: client.status_async("made"),
+    ),
+    "NOWPayments invoice": Case(
+        lambda key: NowPaymentsServer(key, "unused"),
+        NowPaymentsClient,
+        lambda client: client.create_invoice(INVOICE),
+        lambda client: client.create_invoice_async(INVOICE),
+        once=True,
+    ),
+    "Slack alert": Case(
+        SlackServer,
+        lambda secret, _, policy: SlackAlerts(secret, policy),
+        lambda client: client.alert("down"),
+        lambda client: client.alert_async("down"),
+        once=True,
+        key_refusals=(403, 404, 410),
+        secret=lambda server, key: server.webhook(key),
+        final=(301, 302, 400, 401, 405, 409, 422, 204),
+        has_base_url=False,
+    ),
+    "Telegram message": Case(
+        Bot,
+        TelegramClient,
+        lambda client: client.send_message(7, "x"),
+        lambda client: client.send_message_async(7, "x"),
+        once=True,
+        key_refusals=(401, 404),
+        secret=lambda _, key: Bot.token(key),
+        final=(301, 302, 400, 403, 405, 422, 204),
+    ),
+    "Telegram invite link": Case(
+        Bot,
+        TelegramClient,
+        lambda client: client.create_invite_link(7),
+        lambda client: client.create_invite_link_async(7),
+        once=True,
+        key_refusals=(401, 404),
+        secret=lambda _, key: Bot.token(key),
+        final=(301, 302, 400, 403, 405, 422, 204),
+    ),
+    "Ethereum count": Case(
+        EthereumServer,
+        Node,
+        lambda client: client.transaction_count("0x" + "1" * 40),
+        lambda client: client.transaction_count_async("0x" + "1" * 40),
+    ),
+    "Ethereum receipt": Case(
+        EthereumServer,
+        Node,
+        lambda client: client.receipt("0x" + "0" * 64),
+        lambda client: client.receipt_async("0x" + "0" * 64),
+    ),
+}
+
+
+def with_exchange(server):
+    server.exchanges["made"] = {"id": "made", "status": "waiting"}
+    return server
+
+
+@pytest.fixture(params=list(CASES))
+def case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture
+def once(case):
+    if not case.once:
+        pytest.skip("idempotent")
+
+
+@pytest.fixture
+def repeatable(case):
+    if case.once:
+        pytest.skip("not idempotent")
+
+
+@pytest.fixture
+def server(case, key):
+    with case.server(key) as server:
+        yield server
+
+
+@pytest.fixture
+def secret(case, server, rotating_key, key):
+    """A provider of what the case's secret holds, for a key."""
+
+    def make(key=key, after_refresh=None, **options):
+        newer = None if after_refresh is None else case.secret(server, after_refresh)
+        return rotating_key(case.secret(server, key), after_refresh=newer, **options)
+
+    return make
+
+
+@pytest.fixture
+def client_with(case, server, clock):
+    policy = RetryPolicy(budget=8.0, attempt=3.0, clock=clock, chance=lambda: 0.5)
+    return lambda secret, policy=policy: case.client(secret, server.url, policy)
+
+
+def ask(case, client):
+    try:
+        return case.call(client)
+    finally:
+        client.close()
+
+
+def ask_async(case, client):
+    async def go():
+        try:
+            return await case.call_async(client)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(go())
+
+
+@pytest.fixture(params=[ask, ask_async], ids=["sync", "async"])
+def call(request, case):
+    return lambda client: request.param(case, client)
+
+
+def seen(server):
+    return [(request.version, request.status) for request in server.seen]
+
+
+# -- answers ---------------------------------------------------------------------------------
+
+
+def test_a_good_answer(call, client_with, secret, server):
+    call(client_with(secret()))
+    assert [version for version, _ in seen(server)] == [1]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"null", b"[]", b"{}", b"[" * 60000, b"\xff", b"NaN"], ids=range(8)
+)
+@pytest.mark.parametrize("status", [200, 201])
+def test_nonsense_is_refused_at_once(call, client_with, secret, server, status, body):
+    server.fail(Fault(status, body))
+    with pytest.raises(Refused):
+        call(client_with(secret()))
+    assert len(server.seen) == 1
+
+
+def test_an_answer_that_is_too_long_is_refused(call, client_with, secret, server):
+    server.fail(Fault(200, b" " * (MAX_ANSWER + 1)))
+    with pytest.raises(Refused, match="TooLong"):
+        call(client_with(secret()))
+    assert len(server.seen) == 1
+
+
+def test_an_answer_may_be_as_long_as_the_bound(call, client_with, secret, server):
+    server.fail(Fault(200, b" " * MAX_ANSWER))
+    with pytest.raises(Refused, match="answer is not"):
+        call(client_with(secret()))
+
+
+def test_other_answers_are_final(call, client_with, secret, server, case):
+    for status in case.final:
+        server.fail(Fault(status, headers={"Location": "/elsewhere"}))
+        with pytest.raises(Refused, match=str(status)) as caught:
+            call(client_with(secret()))
+        assert not caught.value.of_key
+    assert len(server.seen) == len(case.final)
+
+
+# -- retries ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_surely_had_no_effect_is_tried_again(call, client_with, secret, server, status):
+    server.fail(Fault(status), Fault(status))
+    call(client_with(secret()))
+    assert [status for _, status in seen(server)[:2]] == [status, status]
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 0])
+@pytest.mark.usefixtures("repeatable")
+def test_what_may_pass_is_tried_again(call, client_with, secret, server, status):
+    server.fail(Fault(status))
+    call(client_with(secret()))
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 0])
+@pytest.mark.usefixtures("once")
+def test_what_may_have_had_its_effect_is_not_done_twice(call, client_with, secret, server, status):
+    server.fail(Fault(status))
+    with pytest.raises(Unavailable, match="it may have had its effect") as caught:
+        call(client_with(secret()))
+    assert not caught.value.passing
+    assert len(server.seen) == 1
+
+
+def test_a_time_out(call, client_with, secret, server, case, clock):
+    server.fail(Fault(hangs=True))
+    client = client_with(secret(), RetryPolicy(budget=8.0, attempt=0.1, clock=clock))
+    if not case.once:
+        call(client)
+        return
+    with pytest.raises(Unavailable, match="it may have had its effect"):
+        call(client)
+    server.release()
+
+
+def test_nobody_listening_is_tried_again(call, case, clock, rotating_key, unused_port, key):
+    def wait():
+        clock.now += 3
+
+    url = f"http://127.0.0.1:{unused_port}"
+    waiting = rotating_key(key if case.has_base_url else f"{url}/services/{key}", on_read=wait)
+    policy = RetryPolicy(budget=8.0, attempt=3.0, clock=clock)
+    with pytest.raises(Unavailable, match=r"\(ConnectError\)$"):
+        call(case.client(waiting, url, policy))
+    assert waiting.reads == 3
+
+
+def test_retry_after_past_the_budget_is_handed_on(call, client_with, secret, server):
+    server.fail(Fault(429, headers={"Retry-After": "120"}))
+    with pytest.raises(Unavailable) as caught:
+        call(client_with(secret()))
+    assert caught.value.retry_after == 120
+    assert len(server.seen) == 1
+
+
+# -- keys ------------------------------------------------------------------------------------
+
+
+def test_a_replaced_key_is_looked_up_once(call, client_with, secret, server, case, new_key):
+    for number, status in enumerate(case.key_refusals):
+        newer = new_key()
+        rotating = secret(new_key(), after_refresh=newer)
+        server.rotate(newer)
+        server.fail(Fault(status))
+        call(client_with(rotating))
+        assert seen(server)[2 * number] == (0, status)
+        assert seen(server)[2 * number + 1][0] == number + 2
+        assert rotating.refreshes == 1
+
+
+def test_a_refused_key_that_did_not_change_is_not_tried_again(
+    call, client_with, secret, server, case
+):
+    for status in case.key_refusals:
+        server.fail(Fault(status))
+        rotating = secret()
+        with pytest.raises(Refused, match=str(status)) as caught:
+            call(client_with(rotating))
+        assert caught.value.of_key
+        assert rotating.refreshes == 1
+    assert len(server.seen) == len(case.key_refusals)
+
+
+def test_a_key_that_cannot_be_refreshed_is_tried_once(
+    call, client_with, server, case, given, key, new_key
+):
+    constant = given(SecretStr(case.secret(server, key)))
+    call(client_with(constant))
+    server.rotate(new_key())
+    with pytest.raises(Refused) as caught:
+        call(client_with(constant))
+    assert caught.value.of_key
+    assert len(server.seen) == 2
+
+
+def test_no_key_is_no_request(call, client_with, secret, server):
+    def fail():
+        raise SecretUnavailable("the source is down", secret="CANARY")
+
+    with pytest.raises(SecretUnavailable):
+        call(client_with(secret(on_read=fail)))
+    assert server.seen == []
+
+
+# -- secrecy ---------------------------------------------------------------------------------
+
+
+def echoing(status, secret):
+    """An answer that says everything: a careless server, or a proxy."""
+    return Fault(status, f"CANARYBODY {secret}".encode(), {"Location": secret, "X-Key": secret})
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 429, 500, 503, 0])
+def test_no_failure_shows_key_url_or_answer(
+    call, client_with, secret, server, case, key, clock, status, shown_by
+):
+    def wait():
+        clock.now += 5
+
+    held = case.secret(server, key)
+    server.fail(*[echoing(status, held)] * 3)
+    with pytest.raises((Refused, Unavailable)) as caught:
+        call(client_with(secret(on_read=wait)))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    shown = shown_by(caught.value)
+    assert not [canary for canary in (key, "CANARYBODY", server.url) if canary in shown]
+
+
+@pytest.mark.parametrize("broken", ["line\nbreak", "ключ", "nul\0", "/../../x"])
+def test_a_key_that_cannot_travel_is_not_shown(
+    call, client_with, secret, broken, caplog, shown_by
+):
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(Refused) as caught:
+        call(client_with(secret(broken)))
+    assert broken not in shown_by(caught.value)
+    assert broken not in caplog.text
+    assert repr(broken).strip("'") not in caplog.text
+
+
+def test_no_log_line_of_any_library_holds_the_key(
+    call, client_with, secret, server, case, key, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    for name in hushed.LOGGERS:
+        caplog.set_level(logging.DEBUG, name)
+    server.fail(echoing(503, case.secret(server, key)))
+    call(client_with(secret()))
+    assert "answered 503" in caplog.text
+    assert key not in caplog.text
+    assert key not in str([vars(record) for record in caplog.records])
+
+
+def test_a_client_does_not_show_its_key(call, client_with, secret, key):
+    client = client_with(secret())
+    call(client)
+    assert key not in repr(client) + str(vars(client))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example",
+        "https://user:CANARYPASSWORD@api.example",
+        "https://",
+        "https://api.example/v2",
+        "https://api.example?key=CANARY",
+        "https://api.example#CANARY",
+        "ftp://127.0.0.1",
+        "http://[::1",
+        "",
+        None,
+    ],
+)
+def test_a_base_url_that_would_show_the_key_is_refused(case, secret, url, shown_by):
+    if not case.has_base_url:
+        pytest.skip("its URL is the secret")
+    with pytest.raises(DeclarationError) as caught:
+        case.client(secret(), url, RetryPolicy(budget=1.0, attempt=1.0))
+    assert "CANARY" not in shown_by(caught.value)
+
+
+async def test_a_cancelled_call_is_cancelled_and_shows_nothing(
+    client_with, secret, case, key, shown_by, monkeypatch
+):
+    sending = asyncio.Event()
+
+    async def send(self, request, **options):
+        sending.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(httpx.AsyncClient, "send", send)
+    client = client_with(secret())
+    asked = asyncio.create_task(case.call_async(client))
+    await sending.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await asked
+    await client.aclose()
+    assert key not in shown_by(caught.value)
+    assert "<Request(" not in shown_by(caught.value)
+
+
+def test_an_interrupt_shows_nothing(client_with, secret, server, case, key, shown_by, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(httpx.Client, "send", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ask(case, client_with(secret()))
+    assert key not in shown_by(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_fault_of_ours_shows_nothing(call, client_with, secret, key, shown_by, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError(key)
+
+    monkeypatch.setattr("pgp_services.clients.base._request", broken)
+    with pytest.raises(Refused, match="RuntimeError") as caught:
+        call(client_with(secret()))
+    assert key not in shown_by(caught.value)
+
+
+# -- the silence around our requests ---------------------------------------------------------
+
+
+def test_a_programs_own_requests_are_logged_as_before(client_with, secret, server, caplog):
+    caplog.set_level(logging.DEBUG)
+    client_with(secret())
+    with httpx.Client(trust_env=False) as theirs:
+        theirs.get(f"{server.url}/theirs")
+    assert "/theirs" in caplog.text
+    with hushed.hushed(), httpx.Client(trust_env=False) as ours:
+        ours.get(f"{server.url}/ours")
+    assert "/ours" not in caplog.text
+
+
+def test_every_logger_of_httpx_and_httpcore_is_silenced(client_with, secret, call):
+    call(client_with(secret()))
+    loggers = {
+        module.logger.name
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in {"httpx", "httpcore"} and hasattr(module, "logger")
+    }
+    assert loggers >= {"httpx", "httpcore.http11"}
+    assert loggers <= set(hushed.LOGGERS)
+
+
+def test_a_key_in_a_path_does_not_end_it():
+    assert in_path(SecretStr("123:AA-b_c")) == "123:AA-b_c"
+    assert in_path(SecretStr("a/b?c#d é")) == "a%2Fb%3Fc%23d%20%C3%A9"
+
+
+def test_a_proxy_of_the_environment_is_not_for_the_loopback(
+    call, client_with, secret, monkeypatch
+):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    call(client_with(secret()))
+
+
+def test_every_request_is_json(call, client_with, secret, server):
+    call(client_with(secret()))
+    request = server.seen[0]
+    assert request.method == "GET" or isinstance(json.loads(request.body), dict)
