@@ -47,16 +47,8 @@ class Shape:
     timeout: int = _TIMEOUT
 
 
-#: Services whose applications are not in the registry yet.
-_COMING = {
-    Service.WEBAPI: Entry("", "fastapi"),
-    Service.SERVER: Entry("", updates="poll"),
-    Service.BOTCOMMAND: Entry("", updates="off"),
-}
-
-
 def _entry(service: Service) -> Entry:
-    return REGISTRY.get(service) or _COMING.get(service) or Entry("")
+    return REGISTRY.get(service, Entry(""))  # one whose application is still to come
 
 
 def shape_of(service: Service) -> Shape:
@@ -157,6 +149,7 @@ def settings_of(service: Service, values: Values) -> dict[str, str]:
         "GOOGLE_CLOUD_PROJECT": project,
         "GOOGLE_CLOUD_REGION": region,
         "TELEGRAM_UPDATES": updates or "",
+        "NOWPAYMENTS_IPN_URL": (values.ipn_url or "") if service == Service.SERVER else "",
         "ALERTS_SOURCE": values.alerts_source or "",
     }
     return {name: value for name, value in settings.items() if value}

@@ -44,6 +44,7 @@ class Values(BaseModel):
         replicas: Regions of the secrets; none for Google's choice.
         max_age: PGP_CONFIG_MAX_AGE, in seconds, if not the default.
         uptake: PGP_CONFIG_UPTAKE, where processes report what they use.
+        ipn_url: NOWPAYMENTS_IPN_URL, where NOWPayments reports payments: the address of PGP_NP_IPN_v1.
         alerts_source: ALERTS_SOURCE, where SLACK_WEBHOOK_URL is.
     """
 
@@ -60,6 +61,7 @@ class Values(BaseModel):
     replicas: list[Location] = []
     max_age: Annotated[float, Field(ge=0)] | None = None
     uptake: str | None = None
+    ipn_url: str | None = None
     alerts_source: str | None = None
 
     @validator(mode="after")
