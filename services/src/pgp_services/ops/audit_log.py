@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pgp_services.ops.failures import OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from pgp_services.ops.gcloud import Json
 
 #: The method of every access; the beta API and regional secrets have the same name at the end.
 METHOD = "SecretManagerService.AccessSecretVersion"
@@ -82,9 +84,17 @@ def export_from(text: str) -> Export:
     Raises:
         OpsError: If it is neither.
     """
+    return export_of(_entries(text))
+
+
+def export_of(entries: Sequence[Json]) -> Export:
+    """What entries say, as JSON has them.
+
+    Raises:
+        OpsError: If one of them is not as Google documents it.
+    """
     accesses: list[Access] = []
     starts: list[Start] = []
-    entries = _entries(text)
     for entry in entries:
         try:
             found = _access(entry) or _start(entry)
@@ -110,9 +120,7 @@ def _entries(text: str) -> list[dict[str, Any]]:
             found = [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError:
         raise _malformed("it is no JSON") from None
-    if not all(isinstance(entry, dict) for entry in found):
-        raise _malformed("an entry is no object")
-    return found  # type: ignore[no-any-return]  # seen to
+    return found  # type: ignore[no-any-return]  # each is seen to
 
 
 def _malformed(what: str) -> OpsError:

@@ -81,6 +81,10 @@ class Desk:
         self.journal.write("look", " ".join(words[:3]), command)
         return Ran(0, "", "") if self.offline else self._runner(command)
 
+    def tell(self, what: str, *words: str) -> None:
+        """Tell of a command that would run, and do nothing."""
+        self.journal.write("would", what, self._command(words))
+
     def change(
         self, what: str, *words: str, given: str | None = None, confidential: bool = False
     ) -> str:

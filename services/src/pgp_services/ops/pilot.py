@@ -147,6 +147,21 @@ def try_pilot(
     return Verdict(values.project, values.region, revision, at, passed, found, rotate)
 
 
+def plan_test(desk: Desk, url: str, *, rotate: bool) -> None:
+    """Tell what `try_pilot` would do."""
+    told = desk.journal.write
+    header = '-H "Authorization: Bearer $(gcloud auth print-identity-token)"'
+    for path in ("/healthz", "/readyz"):
+        told("would", f"Asks: curl {header} {url}{path}")
+    for body, status in ((f'{{"token": "{_TOKEN_THAT_IS_NONE}"}}', 401), ("{}", 400)):
+        told("would", f"Expects {status}: curl {header} {url}/ --json '{body}'")
+    if rotate:
+        words = ("secrets", "versions", "access", "latest", f"--secret={PROBE}")
+        desk.tell(f"Reads {PROBE}, and does not show it", *words)
+        what = f"Adds a version of {PROBE} with the same value; then asks until /readyz has it"
+        desk.tell(what, "secrets", "versions", "add", PROBE, "--data-file=-")
+
+
 # -- the checks --------------------------------------------------------------------------------
 
 

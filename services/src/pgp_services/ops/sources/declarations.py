@@ -204,9 +204,9 @@ def _mentions(module: Module, names: Names) -> Iterator[tuple[ast.AST, str]]:
     for node, text in module.texts():
         if text in names.everything:
             yield node, text
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if node.attr in names.everything:
-                yield node, node.attr
-            elif node.attr in names.attributes:
-                yield node, names.attributes[node.attr]
+    for part in ast.walk(module.tree):
+        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Load):
+            if part.attr in names.everything:
+                yield part, part.attr
+            elif part.attr in names.attributes:
+                yield part, names.attributes[part.attr]
