@@ -18,11 +18,19 @@ from pgp_config import DeclarationError, SecretUnavailable
 from pgp_services.clients import hushed
 from pgp_services.clients.base import MAX_ANSWER, in_path
 from pgp_services.clients.changenow import ChangeNowClient, NewExchange, Pair
+from pgp_services.clients.ethereum import EthereumClient, JsonRpc
 from pgp_services.clients.nowpayments import NewInvoice, NowPaymentsClient
 from pgp_services.clients.retries import RetryPolicy
 from pgp_services.clients.slack import SlackAlerts
+from pgp_services.clients.telegram import TelegramClient
 from pgp_services.failures import Refused, Unavailable
-from pgp_services.lookalikes import ChangeNowServer, NowPaymentsServer, SlackServer
+from pgp_services.lookalikes import (
+    ChangeNowServer,
+    EthereumServer,
+    NowPaymentsServer,
+    SlackServer,
+    TelegramServer,
+)
 from pgp_services.lookalikes.http import Fault
 
 
@@ -64,6 +72,53 @@ INVOICE = NewInvoice(
 )
 PAIR = Pair("usdt", "xmr", "xmr", Decimal(10))
 
+
+class Bot(TelegramServer):
+    """Its tokens have the form of Telegram's, and hold the suite's keys."""
+
+    def __init__(self, key):
+        super().__init__(self.token(key))
+
+    @staticmethod
+    def token(key):
+        return f"7:{key}"
+
+    def rotate(self, key, **options):
+        return super().rotate(self.token(key), **options)
+
+
+class Node(EthereumClient):
+    """Its endpoints are built by a small double of a PerVersion, which it closes."""
+
+    def __init__(self, secret, url, policy):
+        JsonRpc(url, SecretStr("refuses a URL of another kind, as the container does"))
+        super().__init__(self.rpc, secret, policy)
+        self.secret, self.url, self.built = secret, url, {}
+
+    class Rpc:
+        def __init__(self, node):
+            self.node = node
+
+        def __call__(self):
+            key = self.node.secret.value
+            return self.node.built.setdefault(key, JsonRpc(self.node.url, key))
+
+        async def async_(self):
+            return self()
+
+    @property
+    def rpc(self):
+        return self.Rpc(self)
+
+    def close(self):
+        for rpc in self.built.values():
+            rpc.close()
+
+    async def aclose(self):
+        for rpc in self.built.values():
+            await rpc.connections.aclose()
+
+
 CASES = {
     "ChangeNow estimate": Case(
         ChangeNowServer,
@@ -101,6 +156,38 @@ CASES = {
         secret=lambda server, key: server.webhook(key),
         final=(301, 302, 400, 401, 405, 409, 422, 204),
         has_base_url=False,
+    ),
+    "Telegram message": Case(
+        Bot,
+        TelegramClient,
+        lambda client: client.send_message(7, "x"),
+        lambda client: client.send_message_async(7, "x"),
+        once=True,
+        key_refusals=(401, 404),
+        secret=lambda _, key: Bot.token(key),
+        final=(301, 302, 400, 403, 405, 422, 204),
+    ),
+    "Telegram invite link": Case(
+        Bot,
+        TelegramClient,
+        lambda client: client.create_invite_link(7),
+        lambda client: client.create_invite_link_async(7),
+        once=True,
+        key_refusals=(401, 404),
+        secret=lambda _, key: Bot.token(key),
+        final=(301, 302, 400, 403, 405, 422, 204),
+    ),
+    "Ethereum count": Case(
+        EthereumServer,
+        Node,
+        lambda client: client.transaction_count("0x" + "1" * 40),
+        lambda client: client.transaction_count_async("0x" + "1" * 40),
+    ),
+    "Ethereum receipt": Case(
+        EthereumServer,
+        Node,
+        lambda client: client.receipt("0x" + "0" * 64),
+        lambda client: client.receipt_async("0x" + "0" * 64),
     ),
 }
 

@@ -12,7 +12,7 @@ import json
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias, TypeVar, cast
 
 import httpx
 from eth_utils.crypto import keccak
@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pgp_config import DeclarationError, rotation_retry_context
+from pgp_config import DeclarationError
 from pgp_services.clients.base import Addressed, Ask, HttpClient, Party, in_path
 from pgp_services.clients.connections import HttpConnections, base_of
 from pgp_services.clients.outcomes import Outcome
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from pgp_config import Rotating
-    from pgp_services.clients.base import Attempts, Call
+    from pgp_services.clients.base import Attempts, Call, Key
     from pgp_services.clients.outcomes import M, Reply
     from pgp_services.provided import Provided
 
@@ -211,11 +210,13 @@ class JsonRpc:
 class EthereumClient(HttpClient[JsonRpc]):
     """A node; usable from threads and from coroutines.
 
-    Every request of it may be made twice: the same transaction sent again is known, or its nonce is used.
+    Every request of it may be made twice: the same transaction sent again is known, or its nonce is used. It
+    has no connections of its own: whoever builds the endpoints closes them.
 
     Args:
         rpc: Gives the endpoint, as a `PerVersion` of `JsonRpc` does.
-        secret: The secret with the key that the endpoint is built from, to look it up when it is refused.
+        secret: The secret with the key that the endpoint is built from: where it can be refreshed, a refused
+            one is.
         policy: The bounds of one call with all its attempts.
     """
 
@@ -224,24 +225,19 @@ class EthereumClient(HttpClient[JsonRpc]):
     def __init__(
         self,
         rpc: Provided[JsonRpc],
-        secret: Rotating[SecretStr],
+        secret: Key[SecretStr],
         policy: RetryPolicy = POLICY,
     ) -> None:
-        # The base URL is the endpoint's own.
-        super().__init__(rpc, httpx.URL(API), policy)
+        # The base looks for keys, and `with_keys` puts endpoints in their place, whose base URL is their own.
+        super().__init__(cast("Key[JsonRpc]", secret), httpx.URL(API), policy)
         self._rpc = rpc
-        self._secret = secret
         self._ids = itertools.count(1)
 
     # -- what the base asks ------------------------------------------------------------------
 
     def with_keys(self, call: Call[M]) -> Attempts[JsonRpc]:
         """Attempts as the key's versions allow, each with the endpoint of the version that the scope sees."""
-        call.begin()
-        attempts = rotation_retry_context(
-            self._secret, on=call.refuses_key, budget=0, previous=False
-        )
-        return _Endpoints(attempts, self._rpc)
+        return _Endpoints(super().with_keys(call), self._rpc)
 
     def addressed(self, ask: Ask[M], key: JsonRpc) -> Addressed:  # noqa: ARG002  one address for all
         """The endpoint's address."""
@@ -437,13 +433,11 @@ class _Endpoints:
     """Attempts with an endpoint each, for `for` and for `async for`.
 
     Args:
-        attempts: Attempts with the key, whose value is not used: the endpoint has it.
+        attempts: Attempts with the key, which is not used: the endpoint has it.
         rpc: Gives the endpoint.
     """
 
-    def __init__(
-        self, attempts: rotation_retry_context[SecretStr], rpc: Provided[JsonRpc]
-    ) -> None:
+    def __init__(self, attempts: Attempts[JsonRpc], rpc: Provided[JsonRpc]) -> None:
         self._attempts = attempts
         self._rpc = rpc
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eth_account import Account
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
+
+from pgp_services.clients.accounts import Account, TypedTransaction
 
 #: Units of gas that a transfer takes, and that a block has.
 TRANSFER_GAS, BLOCK_GAS = 21_000, 30_000_000

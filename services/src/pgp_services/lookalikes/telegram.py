@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Updates that one poll is given, at most, and characters of a message.
 PAGE, LONGEST = 100, 4096
 
-_TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]{30,50}")
+_TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]{30,100}")
 
 
 @dataclass(frozen=True, slots=True)
