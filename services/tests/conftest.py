@@ -27,6 +27,7 @@ from pgp_services.lookalikes import (
     SlackServer,
 )
 from pgp_services.lookalikes.postgres import LocalPostgres, find_programs
+from pgp_services.lookalikes.telegram import TelegramServer
 from pgp_services.serving import flask_app
 from pgp_services.settings import Settings
 from pgp_services.tokens import EstimateRequest, sign, verify
@@ -430,3 +431,29 @@ def container_of(fleet_values):
             return container, source
 
         yield build
+
+
+@pytest.fixture
+def telegram_server(fleet_values):
+    with TelegramServer(fleet_values["TELEGRAM_BOT_API_TOKEN"]) as server:
+        yield server
+
+
+@pytest.fixture
+def asked(container_of, tasks_server):
+    """Makes a Flask service's test client, whose tasks the stand-in for Cloud Tasks takes."""
+
+    def build(service, settings=None, **more):
+        known = {
+            "service_account": "a@pgp-test.example",
+            "google_project": "pgp-test",
+            "google_region": "us-central1",
+            "cloud_tasks_endpoint": tasks_server.endpoint,
+            **(settings or {}),
+        }
+        container, source = container_of(service, settings=Settings(**known), **more)
+        client = flask_app.create_app(service, container).test_client()
+        client.container, client.source = container, source
+        return client
+
+    return build

@@ -10,8 +10,11 @@ from dependency_injector import providers
 
 from pgp_config import SecretContainer, source_from_url
 from pgp_services import catalogue
+from pgp_services.alerting import alerts_from
 from pgp_services.clients.cloud_tasks import TasksClient
+from pgp_services.clients.telegram import TelegramClient
 from pgp_services.database import Database
+from pgp_services.provided import Constant
 from pgp_services.settings import SOURCE_VARIABLE, Settings, required
 
 if TYPE_CHECKING:
@@ -118,7 +121,9 @@ class Fleet(SecretContainer):
 
     operations = providers.Singleton(Operations, service_environment, log_level, alerting_enabled)
     settings = providers.Singleton(Settings.from_environ)
-    alerts: providers.Provider[Alerts | None] = providers.Object(None)
+    alerts: providers.Provider[Alerts | None] = providers.Singleton(
+        alerts_from, settings.provided.alerts_source
+    )
 
     @classmethod
     def deployed(cls) -> Self:
@@ -148,6 +153,18 @@ class WithDatabase(Fleet):
     )
 
 
+class WithTelegram(Fleet):
+    """A service that writes as the bot."""
+
+    telegram_bot_api_token = catalogue.TELEGRAM_BOT_API_TOKEN.secret()
+
+    telegram = providers.Singleton(
+        TelegramClient,
+        token=telegram_bot_api_token,
+        base_url=Fleet.settings.provided.telegram_base_url,
+    )
+
+
 class WithTasks(Fleet):
     """A service that creates tasks, in the project and the region that its secrets name."""
 
@@ -158,6 +175,18 @@ class WithTasks(Fleet):
         TasksClient,
         project=cloud_tasks_project_id,
         location=cloud_tasks_location,
+        service_account=Fleet.settings.provided.tasks_service_account,
+        endpoint=Fleet.settings.provided.cloud_tasks_endpoint,
+    )
+
+
+class WithTasksOfSettings(Fleet):
+    """A service that creates tasks, and has no secret for where: the settings say it."""
+
+    tasks = providers.Singleton(
+        TasksClient,
+        project=providers.Singleton(Constant, Fleet.settings.provided.tasks_project),
+        location=providers.Singleton(Constant, Fleet.settings.provided.tasks_region),
         service_account=Fleet.settings.provided.tasks_service_account,
         endpoint=Fleet.settings.provided.cloud_tasks_endpoint,
     )

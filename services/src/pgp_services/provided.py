@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -20,3 +22,22 @@ class Provided(Protocol[T_co]):
     async def async_(self) -> T_co:
         """The value, in a coroutine."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Generic[T]):
+    """What a client takes where the value is no secret.
+
+    Attributes:
+        value: What it gives.
+    """
+
+    value: T
+
+    def __call__(self) -> T:
+        """The value."""
+        return self.value
+
+    async def async_(self) -> T:
+        """The value."""
+        return self.value

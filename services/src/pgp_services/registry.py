@@ -37,6 +37,10 @@ class Entry:
 
 REGISTRY: dict[Service, Entry] = {
     Service.SPLIT2: Entry("pgp_services.split2.container:Split2"),
+    Service.SERVER: Entry("pgp_services.server.container:Server", updates="poll"),
+    Service.NOTIFICATIONS: Entry("pgp_services.notifications.container:Notifications"),
+    Service.INVITE: Entry("pgp_services.invite.container:Invite"),
+    Service.BROADCAST: Entry("pgp_services.broadcast.container:Broadcast"),
     Service.SPLIT1: Entry("pgp_services.split1.container:Split1"),
     Service.ACCUMULATOR: Entry("pgp_services.accumulator.container:Accumulator"),
     Service.BATCHPROCESSOR: Entry("pgp_services.batchprocessor.container:BatchProcessor"),
@@ -50,6 +54,7 @@ REGISTRY: dict[Service, Entry] = {
     Service.NP_IPN: Entry("pgp_services.np_ipn.container:NpIpn"),
     Service.WEBAPI: Entry("pgp_services.webapi.container:WebApi", framework="fastapi"),
     Service.WEB: Entry("pgp_services.web.container:Web"),
+    Service.BOTCOMMAND: Entry("pgp_services.botcommand.container:BotCommand", updates="off"),
 }
 
 

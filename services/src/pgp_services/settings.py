@@ -32,6 +32,8 @@ class Settings:
         google_region: GOOGLE_CLOUD_REGION, likewise.
         telegram_updates: TELEGRAM_UPDATES, whether this process asks Telegram for updates: `poll` or
             `off`; None for what is usual for the service.
+        ipn_url: NOWPAYMENTS_IPN_URL, where NOWPayments is to send what it tells of invoices: NP_IPN's URL; None
+            for where the account's own settings say.
         alerts_source: ALERTS_SOURCE, the URL of the source of SLACK_WEBHOOK_URL; None for no Slack.
     """
 
@@ -45,6 +47,7 @@ class Settings:
     google_project: str | None = None
     google_region: str | None = None
     telegram_updates: Literal["poll", "off"] | None = None
+    ipn_url: str | None = None
     alerts_source: str | None = None
 
     @classmethod
@@ -65,6 +68,7 @@ class Settings:
             google_project=_given("GOOGLE_CLOUD_PROJECT"),
             google_region=_given("GOOGLE_CLOUD_REGION"),
             telegram_updates=_poll_or_off(_given("TELEGRAM_UPDATES")),
+            ipn_url=_given("NOWPAYMENTS_IPN_URL"),
             alerts_source=_given("ALERTS_SOURCE"),
         )
 

@@ -49,7 +49,7 @@ class NewInvoice(BaseModel):
         price_currency: In what currency it is stated.
         order_id: Our name for it; it comes back in each IPN.
         order_description: What the payer reads.
-        ipn_callback_url: Where the IPNs go.
+        ipn_callback_url: Where the IPNs go; None for where the account's own settings say.
         success_url: Where the payer goes who has paid.
         cancel_url: Where the payer goes who has not.
     """
@@ -60,13 +60,13 @@ class NewInvoice(BaseModel):
     price_currency: str
     order_id: str
     order_description: str
-    ipn_callback_url: str
+    ipn_callback_url: str | None
     success_url: str
     cancel_url: str
 
     def body(self) -> bytes:
         """The request's body; the amount is a JSON number in it, with all its digits."""
-        return stringify(cast("Json", self.model_dump()))
+        return stringify(cast("Json", self.model_dump(exclude_none=True)))
 
 
 def _as_text(number: object) -> object:

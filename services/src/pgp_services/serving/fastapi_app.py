@@ -40,12 +40,15 @@ def create_app(name: str, secrets: Fleet | None = None) -> FastAPI:
     service = Service(name)
     secrets = registry.deployed(service) if secrets is None else secrets
     handler = registry.handler_of(secrets)
-    responder = Responder(service, secrets.operations(), secrets.alerts())
+    alerts = secrets.alerts()
+    responder = Responder(service, secrets.operations(), alerts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await handler.aclose()
+        if alerts is not None:
+            await alerts.aclose()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     for route in handler.routes():

@@ -29,6 +29,14 @@ class Alerts(Protocol):
         """As `send`, from a coroutine."""
         ...
 
+    def close(self) -> None:
+        """Close what is open in this process; idempotent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is open in the running loop; idempotent."""
+        ...
+
 
 class Responder:
     """Answers requests; no exception, and no text of one, comes out of it.

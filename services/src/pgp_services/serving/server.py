@@ -55,6 +55,9 @@ def serve(service: Service, listener: socket.socket, *, workers: int, threads: i
         else:
             polling = _polling(service, secrets) if polls else None
             ends.callback(registry.handler_of(secrets).close)
+            alerts = secrets.alerts()
+            if alerts is not None:
+                ends.callback(alerts.close)
             _serve_flask(service, secrets, listener, polling, workers=workers, threads=threads)
 
 

@@ -1,0 +1,1 @@
+"""PGP_BROADCAST_v1: writes the same to many chats."""

@@ -1,0 +1,114 @@
+"""What PGP_BROADCAST_v1 does with a request."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+from pgp_services.bots import deep_link
+from pgp_services.clients.telegram import TelegramRefused, TelegramUnavailable
+from pgp_services.jwts import login_in
+from pgp_services.messages import Broadcast
+from pgp_services.serving.answers import done
+from pgp_services.serving.bodies import model_in
+from pgp_services.serving.routes import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import SecretStr
+
+    from pgp_services.clients.telegram import TelegramClient
+    from pgp_services.provided import Provided
+    from pgp_services.serving.answers import Answer
+    from pgp_services.serving.routes import Call
+
+#: Where tasks and the scheduler call, and who is logged in.
+EXECUTE_PATH, TRIGGER_PATH = "/api/broadcast/execute", "/api/broadcast/trigger"
+
+#: Seconds after which no further chat is written to: the last one may take another 8, and gunicorn gives 30.
+WRITING = 18.0
+
+#: What became of a chat: `unknown` is a message that may have been taken, `unsent` one that surely was not.
+Outcome = Literal["sent", "refused", "unknown", "unsent"]
+
+
+class BroadcastHandler:
+    """Handles `POST /api/broadcast/execute` and `/api/broadcast/trigger`; used from threads.
+
+    Args:
+        jwt_key: The secret JWT_SECRET_KEY.
+        bot_name: The secret TELEGRAM_BOT_USERNAME.
+        telegram: The bot.
+        clock: Monotonic seconds; a test gives its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        jwt_key: Provided[SecretStr],
+        bot_name: Provided[str],
+        telegram: TelegramClient,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._jwt_key = jwt_key
+        self._bot_name = bot_name
+        self._telegram = telegram
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """What it answers to."""
+        return [
+            Route(EXECUTE_PATH, self.execute),
+            Route(TRIGGER_PATH, self.trigger),
+        ]
+
+    def execute(self, call: Call) -> Answer:
+        """Write to the chats; for tasks and the scheduler: Cloud Run lets nobody else call.
+
+        Raises:
+            ServiceFailure: If the request is not of that form, or none of the messages was sent.
+            PgpConfigError: If a secret has no usable value.
+        """
+        return self._write(model_in(Broadcast, call.body))
+
+    def trigger(self, call: Call) -> Answer:
+        """As `execute`, for whoever shows a JWT of the web API.
+
+        Raises:
+            NotLoggedIn: If there is no good one.
+            ServiceFailure: As `execute`.
+            PgpConfigError: As `execute`.
+        """
+        login_in(call, self._jwt_key())
+        return self._write(model_in(Broadcast, call.body))
+
+    def _write(self, asked: Broadcast) -> Answer:
+        text = f"{asked.text}\n\n{deep_link(self._bot_name())}"
+        end = self._clock() + WRITING
+        outcomes = {chat_id: self._outcome(chat_id, text, end) for chat_id in asked.chat_ids}
+        sent = sum(outcome == "sent" for outcome in outcomes.values())
+        if set(outcomes.values()) == {"unsent"}:
+            # Nobody got it: the same request can be made again, and nobody gets it twice.
+            raise TelegramUnavailable("none of the messages could be sent")
+        told = [{"chat_id": chat_id, "outcome": what} for chat_id, what in outcomes.items()]
+        return done(f"{sent} of {len(told)} messages sent", sent=sent, outcomes=told)
+
+    def _outcome(self, chat_id: int, text: str, end: float) -> Outcome:
+        if self._clock() >= end:
+            return "unsent"
+        try:
+            self._telegram.send_message(chat_id, text)
+        except TelegramRefused:
+            return "refused"
+        except TelegramUnavailable as failure:
+            return "unsent" if failure.passing else "unknown"
+        return "sent"
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        self._telegram.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        await self._telegram.aclose()
