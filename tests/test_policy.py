@@ -42,10 +42,19 @@ def test_the_environment_sets_the_default_max_age():
     assert Freshness.from_environ({"PGP_CONFIG_MAX_AGE": "7200"}).max_stale == 7200
 
 
+def test_the_environment_sets_the_default_max_stale():
+    bounds = Freshness.from_environ({"PGP_CONFIG_MAX_AGE": "1", "PGP_CONFIG_MAX_STALE": "30"})
+    assert bounds == Freshness(1, 30)
+    assert Freshness.from_environ({"PGP_CONFIG_MAX_STALE": "60"}) == Freshness(max_stale=60)
+    with pytest.raises(DeclarationError, match="is shorter than max_age"):
+        Freshness.from_environ({"PGP_CONFIG_MAX_AGE": "5", "PGP_CONFIG_MAX_STALE": "1"})
+
+
 @pytest.mark.parametrize("wrong", ["", "soon", "-1", "nan", "inf"])
-def test_a_max_age_in_the_environment_that_is_none_is_refused(wrong):
-    with pytest.raises(DeclarationError, match="PGP_CONFIG_MAX_AGE"):
-        Freshness.from_environ({"PGP_CONFIG_MAX_AGE": wrong})
+@pytest.mark.parametrize("variable", ["PGP_CONFIG_MAX_AGE", "PGP_CONFIG_MAX_STALE"])
+def test_a_duration_in_the_environment_that_is_none_is_refused(variable, wrong):
+    with pytest.raises(DeclarationError, match=variable):
+        Freshness.from_environ({variable: wrong})
 
 
 # promise 13

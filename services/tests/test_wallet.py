@@ -4,15 +4,16 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import subprocess
+import sys
 import traceback
 
 import pytest
-from eth_account import Account
-from eth_account.typed_transactions import TypedTransaction
 from hexbytes import HexBytes
 from pydantic import SecretStr
 
 from pgp_config import SecretUnavailable
+from pgp_services.clients.accounts import Account, TypedTransaction
 from pgp_services.clients.ethereum import Fees
 from pgp_services.clients.wallet import (
     Signed,
@@ -254,3 +255,16 @@ def test_neither_wallet_nor_logs_show_the_key(use, wallet, key, caplog):
     assert isinstance(signed, Signed)
     assert repr(wallet) == "<Wallet>"
     assert key not in repr(vars(wallet)) + repr(signed) + caplog.text
+
+
+def test_the_recursion_limit_of_the_process_stays_as_it_was():
+    """With 100,000 levels a deeply nested body would end the process, in place of the request."""
+    program = (
+        "import sys; before = sys.getrecursionlimit(); import pgp_services.clients.wallet;"
+        "import pgp_services.lookalikes; print(before == sys.getrecursionlimit())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "True\n"
+    assert sys.getrecursionlimit() < 10_000

@@ -14,8 +14,8 @@ from pgp_config.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: Environment variable with the default `max_age` of a process, in seconds.
-MAX_AGE_VARIABLE = "PGP_CONFIG_MAX_AGE"
+#: Environment variables with the default `max_age` and `max_stale` of a process, in seconds.
+MAX_AGE_VARIABLE, MAX_STALE_VARIABLE = "PGP_CONFIG_MAX_AGE", "PGP_CONFIG_MAX_STALE"
 
 #: Environment variable with the version numbers at which a process loads static secrets.
 PINNED_VARIABLE = "PGP_CONFIG_PINNED"
@@ -93,22 +93,28 @@ class Freshness:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Freshness:
-        """The default of a process: `PGP_CONFIG_MAX_AGE` in seconds, else 5 s.
+        """The default of a process: `PGP_CONFIG_MAX_AGE` in seconds, else 5 s; `PGP_CONFIG_MAX_STALE`, else 1 h.
 
         Raises:
-            DeclarationError: If the variable is not a duration.
+            DeclarationError: If a variable is not a duration, or the second is shorter than the first.
         """
-        text = environ.get(MAX_AGE_VARIABLE)
-        if text is None:
-            return cls()
-        try:
-            max_age = seconds(float(text), what=MAX_AGE_VARIABLE)
-        except ValueError:
-            raise DeclarationError(
-                f"the environment variable {MAX_AGE_VARIABLE} is not a duration",
-                remedy="Set it to seconds, such as 5 or 0.5, or unset it.",
-            ) from None
-        return cls(max_age, max(max_age, DEFAULT_MAX_STALE))
+        given = _duration(environ, MAX_AGE_VARIABLE)
+        max_age = cls().age_limit if given is None else given
+        max_stale = _duration(environ, MAX_STALE_VARIABLE)
+        return cls(max_age, max(max_age, DEFAULT_MAX_STALE) if max_stale is None else max_stale)
+
+
+def _duration(environ: Mapping[str, str], variable: str) -> float | None:
+    text = environ.get(variable)
+    if text is None:
+        return None
+    try:
+        return seconds(float(text), what=variable)
+    except ValueError:
+        raise DeclarationError(
+            f"the environment variable {variable} is not a duration",
+            remedy="Set it to seconds, such as 5 or 0.5, or unset it.",
+        ) from None
 
 
 #: Each scope sees a value that was asked for after the scope began.

@@ -415,6 +415,8 @@ def test_calls_are_counted_by_method_and_secret(manager, client, secret, transpo
     assert (last.method, last.secret, last.code) == ("AccessSecretVersion", "KEY", "NOT_FOUND")
     assert ("grpc" in last.caller) == (transport == "grpc")
     assert last.caller
+    assert calls.count("AccessSecretVersion", caller=last.caller) == 3
+    assert calls.count(caller="somebody else") == 0
     calls.reset()
     assert calls.count() == 0
 

@@ -567,7 +567,7 @@ def channels(monkeypatch):
 )
 def test_the_client_connects_to_the_global_or_the_regional_endpoint(location, host, channels):
     credentials = AnonymousCredentials()
-    client = client_of(location=location, credentials=credentials)
+    client = client_of(location=location, credentials=credentials, user_agent="split2/1.4")
     assert client.google.transport.host == host
     client.close()
     [(connected, options)] = channels
@@ -575,6 +575,7 @@ def test_the_client_connects_to_the_global_or_the_regional_endpoint(location, ho
     assert options["credentials"] is credentials
     assert ("grpc.max_reconnect_backoff_ms", 1000) in options["options"]
     assert ("grpc.max_receive_message_length", -1) in options["options"]
+    assert ("grpc.primary_user_agent", "split2/1.4") in options["options"]
 
 
 def test_a_local_server_is_reached_without_encryption_and_credentials(monkeypatch):
@@ -788,6 +789,12 @@ def test_a_factory_decides_its_transport_itself():
     with pytest.raises(DeclarationError, match="client_factory and transport='rest'") as caught:
         GoogleSecretManager("p", client_factory=FakeClient, transport="rest")
     assert "Leave the transport out" in caught.value.remedy
+
+
+def test_a_factorys_client_names_itself():
+    with pytest.raises(DeclarationError, match="client_factory and a user_agent") as caught:
+        GoogleSecretManager("p", client_factory=FakeClient, user_agent="split2")
+    assert "name itself" in caught.value.remedy
 
 
 @pytest.mark.parametrize("transport", ["", "REST", "http", None])

@@ -397,12 +397,14 @@ def sent(monkeypatch):
     ],
 )
 def test_google_is_asked_over_tls_with_a_token(location, host, sent):
-    source = GoogleSecretManager("p", location=location, credentials=Token(), transport="rest")
+    source = GoogleSecretManager(
+        "p", location=location, credentials=Token(), transport="rest", user_agent="split2/1.4"
+    )
     source.fetch("KEY")
     source.close()
     assert sent[0].url.startswith(f"https://{host}/v1/projects/p/")
     assert sent[0].headers["Authorization"] == f"Bearer {TOKEN}"
-    assert sent[0].headers["User-Agent"] == "pgp-config"
+    assert sent[0].headers["User-Agent"] == "split2/1.4 pgp-config"
 
 
 def test_the_default_credentials_are_asked_for_the_scope_that_google_asks_for(monkeypatch, sent):

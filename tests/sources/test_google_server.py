@@ -137,6 +137,15 @@ def test_a_proxy_of_the_environment_is_not_asked_for_a_local_server(connect, mon
     assert connect().fetch("KEY").data == b"canary"
 
 
+def test_the_source_says_who_asks(emulator, connect):
+    connect(user_agent="PGP_SPLIT2_v1").fetch("KEY")
+    connect().fetch("KEY")
+    named, unnamed = (call.caller for call in emulator.calls.log())
+    assert named == f"PGP_SPLIT2_v1 {unnamed}"
+    assert emulator.calls.count("AccessSecretVersion", "KEY", caller="PGP_SPLIT2_v1") == 1
+    assert emulator.calls.by_secret(caller="PGP_SPLIT2_v1") == {"KEY": 1}
+
+
 def test_a_url_leads_there(address):
     source = source_from_url(f"gsm://local?{urlencode(address)}")
     assert source.fetch("KEY").data == b"canary"

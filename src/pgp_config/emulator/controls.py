@@ -39,7 +39,7 @@ class Call:
         method: Such as "AccessSecretVersion".
         secret: The secret's id, or the parent's name where there is none.
         at: Monotonic seconds.
-        caller: The client's user agent.
+        caller: The client's user agent; a source's `user_agent` is its beginning.
         code: How it was answered: "OK" or another gRPC code.
     """
 
@@ -59,34 +59,39 @@ class Calls:
 
     def __init__(self) -> None:
         self._log: deque[Call] = deque(maxlen=REMEMBERED)
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, str, str]] = Counter()
         self._lock = threading.Lock()
 
     def add(self, call: Call) -> None:
         """Note a call."""
         with self._lock:
             self._log.append(call)
-            self._counts[call.method, call.secret] += 1
+            self._counts[call.method, call.secret, call.caller] += 1
 
     def log(self) -> list[Call]:
         """The last 100,000 of them, in the order of their answers."""
         with self._lock:
             return list(self._log)
 
-    def count(self, method: str | None = None, secret: str | None = None) -> int:
-        """How many there were, of a method, for a secret."""
-        with self._lock:
-            counts = list(self._counts.items())
-        return sum(n for (m, s), n in counts if method in (None, m) and secret in (None, s))
+    def count(
+        self, method: str | None = None, secret: str | None = None, *, caller: str = ""
+    ) -> int:
+        """How many there were, of a method, for a secret, of clients whose user agent begins so."""
+        return sum(
+            number
+            for asked, number in self.by_secret(method, caller=caller).items()
+            if secret in (None, asked)
+        )
 
-    def by_secret(self, method: str | None = None) -> dict[str, int]:
-        """How many there were for each secret, of a method."""
+    def by_secret(self, method: str | None = None, *, caller: str = "") -> dict[str, int]:
+        """How many there were for each secret, of a method, of clients whose user agent begins so."""
         with self._lock:
             counts = list(self._counts.items())
         found: Counter[str] = Counter()
-        for (called, secret), number in counts:
-            found[secret] += number if method in (None, called) else 0
-        return {secret: number for secret, number in found.items() if number}
+        for (called, secret, asking), number in counts:
+            if method in (None, called) and asking.startswith(caller):
+                found[secret] += number
+        return dict(found)
 
     def reset(self) -> None:
         """Forget them."""

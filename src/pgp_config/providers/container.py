@@ -284,7 +284,8 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
     Args:
         source: Where secrets come from: an object with `fetch`, or `source_from_url(…)`.
         freshness: For its dynamic secrets that declare none of their own. By default
-            `PGP_CONFIG_MAX_AGE` seconds from the environment, else 5 s, and 1 h in an outage.
+            `PGP_CONFIG_MAX_AGE` seconds from the environment, else 5 s, and in an outage
+            `PGP_CONFIG_MAX_STALE`, else 1 h.
         observers: Told of every event; by default what `default_observers` holds.
         uptake: Where the process reports which versions it uses; by default what `PGP_CONFIG_UPTAKE`
             says, or nowhere.

@@ -30,8 +30,8 @@ def source_from_url(url: str) -> Source:
     """Make a source.
 
     Args:
-        url: `gsm://PROJECT[?location=LOCATION&endpoint=HOST:PORT&transport=rest]`, `env:` or
-            `env:PREFIX_`, `dir:///ABSOLUTE/PATH`, `memory:` (empty, for tests), or a scheme that another
+        url: `gsm://PROJECT[?location=LOCATION&endpoint=HOST:PORT&transport=rest&user_agent=NAME]`, `env:`
+            or `env:PREFIX_`, `dir:///ABSOLUTE/PATH`, `memory:` (empty, for tests), or a scheme that another
             distribution registered. No error of a URL shows more of it than its scheme and the names
             of its options.
 
@@ -60,7 +60,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _google(parts: SplitResult) -> Source:
-    options = _options(parts, allowed=("location", "endpoint", "transport"))
+    options = _options(parts, allowed=("location", "endpoint", "transport", "user_agent"))
     if "@" in parts.netloc or parts.path not in ("", "/") or parts.fragment:
         raise _misfit("gsm", "names more than a project", "Write gsm://PROJECT?location=LOCATION.")
     if not parts.netloc:

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from eth_account import Account
 from eth_utils.address import to_checksum_address
 
 from pgp_config import PgpConfigError
+from pgp_services.clients.accounts import Account
 from pgp_services.clients.outcomes import bare
 from pgp_services.failures import Refused, Unavailable
 

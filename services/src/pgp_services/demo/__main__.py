@@ -18,7 +18,8 @@ from rich.console import Console
 from pgp_config import Freshness
 from pgp_services.demo.load import Load
 from pgp_services.demo.report import OK, Facts, show
-from pgp_services.demo.stage import THREADS, WORKERS, DemoFailed, Stage, static_names
+from pgp_services.demo.stage import WORKERS, Stage, static_names
+from pgp_services.stage.processes import THREADS, StageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,7 +141,7 @@ class Show:
             Cue(
                 7,
                 "PGP_SPLIT1_URL is switched from blue to green",
-                lambda: manager.add("PGP_SPLIT1_URL", "https://split1-green.example"),
+                lambda: manager.add("PGP_SPLIT1_URL", "https://split1-green.pgp.example"),
             ),
             Cue(
                 8,
@@ -215,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with Stage() as stage:
             facts = Show(stage, console, options.rate).run()
-    except DemoFailed as failure:
+    except StageFailed as failure:
         console.print(str(failure), style="red")
         return 1
     show(facts, console)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pgp_config import GoogleSecretManager
-from pgp_services.demo.stage import DemoFailed
 from pgp_services.demo_rotation.report import PROCESSES, Facts, Turn, show
 from pgp_services.demo_rotation.stage import DATABASE, PROJECT, ROLES, SERVICE, WEBHOOK_KEY, Stage
 from pgp_services.demo_rotation.traffic import (
@@ -27,11 +26,12 @@ from pgp_services.demo_rotation.traffic import (
     Traffic,
     send,
 )
+from pgp_services.stage.processes import StageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgp_services.demo.stage import Gunicorn
+    from pgp_services.stage.processes import Gunicorn
 
 #: Seconds of `max_age`, while processes poll and while they are pushed to.
 POLLING_AGE, PUSHED_AGE = 3.0, 3600.0
@@ -107,7 +107,7 @@ class Show:
             deadline = time.monotonic() + PATIENCE
             while any(len(found) < PROCESSES for found in traffic.processes().values()):
                 if time.monotonic() > deadline:
-                    raise DemoFailed(f"Not all of {PROCESSES} processes answer.")
+                    raise StageFailed(f"Not all of {PROCESSES} processes answer.")
                 time.sleep(0.1)
             yield traffic
         finally:
@@ -294,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with Stage(options.uptake) as stage:
             facts = Show(stage, console, options.rate).run()
-    except DemoFailed as failure:
+    except StageFailed as failure:
         console.print(str(failure), style="red", markup=False)
         return 1
     show(facts, console)

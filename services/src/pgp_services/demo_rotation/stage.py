@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Self
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.emulator.publishing import PushUrl
 from pgp_config.uptake.urls import store_from_url
-from pgp_services.demo.stage import PATIENCE, DemoFailed, Gunicorn
 from pgp_services.demo_rotation.app import CERTIFICATES_VARIABLE, HOLD_VARIABLE, PUSH_PATH
 from pgp_services.demo_rotation.report import PROCESSES
 from pgp_services.lookalikes.postgres import LocalPostgres, PostgresMissingError
+from pgp_services.stage.processes import PATIENCE, Gunicorn, StageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,7 @@ class Journal:
         key = (kind, secret, version)
         with self._changed:
             if not self._changed.wait_for(lambda: key in self._moments, PATIENCE):
-                raise DemoFailed(f"There was no {kind} of {secret} version {version}.")
+                raise StageFailed(f"There was no {kind} of {secret} version {version}.")
             return self._moments[key]
 
 
@@ -103,7 +103,7 @@ class Stage:
             try:
                 self._postgres = started.enter_context(LocalPostgres())
             except PostgresMissingError:
-                raise DemoFailed(
+                raise StageFailed(
                     "PostgreSQL is not on this machine: run scripts/packages as root (Debian)."
                 ) from None
             self._postgres.create_role(OWNER)
@@ -172,13 +172,13 @@ class Stage:
         """Wait until the uptake store knows of four processes and no other, for each secret.
 
         Raises:
-            DemoFailed: If it does not within 30 s.
+            StageFailed: If it does not within 60 s.
         """
         store = store_from_url(str(self._uptake))
         deadline = time.monotonic() + PATIENCE
         while any(len(store.read(name)) != PROCESSES for name in (DATABASE, WEBHOOK_KEY)):
             if time.monotonic() > deadline:
-                raise DemoFailed("Not all processes report to the uptake store.")
+                raise StageFailed("Not all processes report to the uptake store.")
             time.sleep(0.1)
         store.close()
 
@@ -211,7 +211,7 @@ class Stage:
             env={**os.environ, **self._environ(), "PYTHONIOENCODING": "utf-8"},
         ) as process:
             if process.stdin is None or process.stdout is None:  # pipes, as asked for
-                raise DemoFailed("The command has no pipes.")
+                raise StageFailed("The command has no pipes.")
             process.stdin.write(value)
             process.stdin.close()
             for line in process.stdout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from pgp_services.lookalikes.http import Fault, Incoming, LocalServer, as_json
@@ -51,6 +52,20 @@ class ChangeNowServer(LocalServer):
         """Let an exchange have a status, and the hashes and amounts that come with it."""
         with self._lock:
             self._move(self.exchanges[exchange_id], status)
+
+    def open_exchange(self) -> str:
+        """Make an exchange of ETH for USDT as if somebody had asked for it; its id."""
+        asked = {
+            "fromCurrency": "eth",
+            "fromNetwork": "eth",
+            "toCurrency": "usdt",
+            "toNetwork": "eth",
+            "fromAmount": 1,
+            "address": "0x52908400098527886E0F7030069857D2E4169EE7",
+            "flow": "standard",
+        }
+        with self._lock:
+            return str(json.loads(self._new(asked).body)["id"])
 
     def parted(self, request: Incoming) -> tuple[str, str]:
         """The key is a header."""

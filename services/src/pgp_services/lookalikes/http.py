@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hmac
 import json
+import selectors
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -48,6 +50,7 @@ class Incoming:
         query: Its query.
         headers: Its headers, their names in lower case.
         body: Its body.
+        door: The door that it came through; empty for the main one.
     """
 
     method: str
@@ -55,6 +58,7 @@ class Incoming:
     query: Mapping[str, str] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    door: str = ""
 
     def content(self) -> object:
         """The body's JSON; None if it is none."""
@@ -77,6 +81,7 @@ class Seen:
         method: GET or POST.
         path: Its path, without the key.
         body: Its body.
+        door: The door that it came through; empty for the main one.
     """
 
     version: int
@@ -86,6 +91,7 @@ class Seen:
     method: str = "GET"
     path: str = "/"
     body: bytes = b""
+    door: str = ""
 
 
 class LocalServer(ABC):
@@ -107,9 +113,10 @@ class LocalServer(ABC):
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._http = _Server(("127.0.0.1", port), self)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
+        self._doors = {"": self._http}
+        # A byte says that there is a new door, the end of the stream that the server stops.
+        self._rung, self._bell = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @abstractmethod
     def parted(self, request: Incoming) -> tuple[str, str]:
@@ -132,6 +139,18 @@ class LocalServer(ABC):
     def url(self) -> str:
         """Its base URL."""
         return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def door(self, name: str) -> str:
+        """Another base URL of the same server, for one of those who call it: `Seen.door` tells them apart.
+
+        Args:
+            name: Whose it is; the same URL for the same name.
+        """
+        with self._lock:
+            if name not in self._doors:
+                self._doors[name] = _Server(("127.0.0.1", 0), self, name)
+                self._bell.send(b"+")
+            return f"http://127.0.0.1:{self._doors[name].server_address[1]}"
 
     def rotate(
         self, key: str, meanwhile: Callable[[], object] = lambda: None, *, overlap: bool = False
@@ -189,9 +208,32 @@ class LocalServer(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.release()
-        self._http.shutdown()
-        self._http.server_close()
+        self._bell.close()
         self._thread.join()
+        self._rung.close()
+        for http in self._doors.values():
+            http.server_close()
+
+    def _serve(self) -> None:
+        # `serve_forever()` would need a thread for each door, and wake up to look for its end.
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._rung, selectors.EVENT_READ)
+            self._listen_at_new_doors(ready)
+            while True:
+                for key, _ in ready.select():
+                    if key.data is not None:
+                        key.data.handle_request()
+                    elif self._rung.recv(1):
+                        self._listen_at_new_doors(ready)
+                    else:
+                        return
+
+    def _listen_at_new_doors(self, ready: selectors.BaseSelector) -> None:
+        with self._lock:
+            doors = list(self._doors.values())
+        for http in doors:
+            if http.fileno() not in ready.get_map():
+                ready.register(http, selectors.EVENT_READ, http)
 
     def answer_to(self, request: Incoming) -> Fault:
         """The answer to one request; called by the server's threads."""
@@ -203,7 +245,16 @@ class LocalServer(ABC):
         if answer.hangs:
             self._released.wait()
             answer = Fault(status=0)
-        seen = Seen(version, answer.status, request.query, at, request.method, path, request.body)
+        seen = Seen(
+            version=version,
+            status=answer.status,
+            query=request.query,
+            at=at,
+            method=request.method,
+            path=path,
+            body=request.body,
+            door=request.door,
+        )
         with self._lock:
             self.seen.append(seen)
         return answer
@@ -230,9 +281,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Each request may be a connection of its own: the default of 5 refuses some under load.
     request_queue_size = 128
+    #: Seconds to wait for a connection that is there, unless its caller has just gone again.
+    timeout = 0.5
 
-    def __init__(self, address: tuple[str, int], owner: LocalServer) -> None:
+    def __init__(self, address: tuple[str, int], owner: LocalServer, door: str = "") -> None:
         self.owner = owner
+        self.door = door
         super().__init__(address, _Handler)
 
 
@@ -265,6 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
             query={name: values[-1] for name, values in parse_qs(parts.query).items()},
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+            door=self.server.door,
         )
 
     def log_message(self, *_: object) -> None:

@@ -20,10 +20,7 @@ from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.testing.history import History
 from pgp_services.demo.load import Load
 from pgp_services.demo.stage import (
-    PATIENCE,
     WORKERS,
-    DemoFailed,
-    Gunicorn,
     first_values,
     pilot_environ,
     static_names,
@@ -34,6 +31,7 @@ from pgp_services.soak.faults import MATRIX, Row, Surroundings
 from pgp_services.soak.ledger import DYNAMIC, Ledger
 from pgp_services.soak.report import Facts, Span, records_of, show, violations
 from pgp_services.soak.watch import Watch, workers_of
+from pgp_services.stage.processes import PATIENCE, Gunicorn, StageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +77,7 @@ class Soak:
         """Go through the matrix, again and again, for so long; what was measured.
 
         Raises:
-            DemoFailed: If a pilot does not start.
+            StageFailed: If a pilot does not start.
         """
         with self._exit:
             self._set_up()
@@ -132,7 +130,7 @@ class Soak:
         deadline = time.monotonic() + PATIENCE
         while self._static_calls() < expected:
             if time.monotonic() > deadline:
-                raise DemoFailed("Some workers did not load their secrets.")
+                raise StageFailed("Some workers did not load their secrets.")
             time.sleep(STEP)
 
     def _static_calls(self) -> int:
@@ -158,7 +156,7 @@ class Soak:
             recorded_app.NAME_VARIABLE: name,
         }
         app = f"{recorded_app.__name__}:create_app()"
-        pilot = Gunicorn(environ, self._folder, app)
+        pilot = Gunicorn(environ, self._folder, app, WORKERS)
         self._exit.callback(pilot.stop)
         return pilot
 
@@ -220,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             soak = Soak(console, Path(folder), options.rate, options.seed)
             facts = soak.run(options.minutes)
             complaints = list(soak.complaints())
-    except DemoFailed as failure:
+    except StageFailed as failure:
         console.print(str(failure), style="red", markup=False)
         return 1
     show(facts, console)

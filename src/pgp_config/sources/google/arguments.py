@@ -21,6 +21,7 @@ ATTEMPT_TIMEOUT, TOTAL_TIMEOUT = 1.0, 2.0
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[A-Za-z0-9_-]+")
 _LOCATION = re.compile(r"[a-z0-9-]+")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_USER_AGENT = re.compile(r"[A-Za-z0-9._/-]{1,100}")
 
 
 def checked_project(project: str) -> str:
@@ -77,6 +78,21 @@ def checked_transport(transport: Transport, *, has_factory: bool) -> Transport:
             "brings its own transport (SecretManagerServiceClient(transport='rest') has one over REST).",
         )
     return transport
+
+
+def checked_user_agent(user_agent: str | None, *, has_factory: bool) -> str | None:
+    """The user agent, if a header can have it or it is None, and if it is ours to say."""
+    if has_factory and user_agent is not None:
+        raise DeclarationError(
+            "GoogleSecretManager was given a client_factory and a user_agent",
+            remedy="Let the client that the factory makes name itself.",
+        )
+    if user_agent is None or (isinstance(user_agent, str) and _USER_AGENT.fullmatch(user_agent)):
+        return user_agent
+    raise DeclarationError(
+        f"the user agent is {user_agent!r}",
+        remedy="Use letters, digits, '.', '_', '/' and '-', 100 at most: user_agent='split2/1.4'.",
+    )
 
 
 def checked_timeouts(

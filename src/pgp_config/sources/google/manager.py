@@ -51,6 +51,7 @@ class ConnectOptions(TypedDict):
     location: str | None
     endpoint: str | None
     credentials: Credentials | None
+    user_agent: str | None
 
 
 Connection = Future[Client | PgpConfigError]
@@ -69,6 +70,8 @@ class GoogleSecretManager:
         credentials: Google's credentials object; by default what Google's client finds by itself.
         transport: `"grpc"`, or `"rest"`: HTTP and JSON, and no import of grpc. `endpoint` is then that of a
             local server's REST side.
+        user_agent: Who asks, such as the service's name; Google's audit log notes it
+            (`callerSuppliedUserAgent`), and the calls of the local Secret Manager (`Call.caller`).
         attempt_timeout: Seconds (or timedelta) for one attempt, more than 0.
         total_timeout: Seconds (or timedelta) for all attempts of a fetch, `attempt_timeout` or more. The
             last attempt gets what is left. The very first fetch of a process takes longer: it
@@ -88,6 +91,7 @@ class GoogleSecretManager:
         endpoint: str | None = None,
         credentials: Credentials | None = None,
         transport: Transport = "grpc",
+        user_agent: str | None = None,
         attempt_timeout: float | timedelta = ATTEMPT_TIMEOUT,
         total_timeout: float | timedelta = TOTAL_TIMEOUT,
         client_factory: Callable[[], SecretManagerServiceClient] | None = None,
@@ -98,6 +102,9 @@ class GoogleSecretManager:
         self._credentials = credentials
         self._transport = arguments.checked_transport(
             transport, has_factory=client_factory is not None
+        )
+        self._user_agent = arguments.checked_user_agent(
+            user_agent, has_factory=client_factory is not None
         )
         self._attempt, self._total = arguments.checked_timeouts(attempt_timeout, total_timeout)
         self._factory = client_factory
@@ -331,6 +338,7 @@ class GoogleSecretManager:
             "location": self._location,
             "endpoint": self._endpoint,
             "credentials": self._credentials,
+            "user_agent": self._user_agent,
         }
 
     def _extra(self) -> str:

@@ -73,12 +73,16 @@ class GrpcClient:
 
 
 def connect(
-    *, location: str | None, endpoint: str | None, credentials: Credentials | None
+    *,
+    location: str | None,
+    endpoint: str | None,
+    credentials: Credentials | None,
+    user_agent: str | None = None,
 ) -> GrpcClient:
     """A client of Google's service, or of a local server without encryption and credentials."""
     _prepare_grpc()
     if endpoint is not None:
-        transport = SecretManagerServiceGrpcTransport(channel=_local_channel(endpoint))
+        transport = SecretManagerServiceGrpcTransport(channel=_local_channel(endpoint, user_agent))
         return GrpcClient(SecretManagerServiceClient(transport=transport))
     options = {"api_endpoint": f"secretmanager.{location}.rep.googleapis.com"} if location else {}
     create = SecretManagerServiceGrpcTransport.create_channel
@@ -87,7 +91,8 @@ def connect(
             credentials=credentials,
             client_options=options,
             transport=functools.partial(
-                SecretManagerServiceGrpcTransport, channel=functools.partial(_channel, create)
+                SecretManagerServiceGrpcTransport,
+                channel=functools.partial(_channel, create, user_agent),
             ),
         )
     )
@@ -131,15 +136,25 @@ def _refuse_fork_without_support() -> None:
         )
 
 
-def _channel(create: Callable[..., Any], host: str, **options: Any) -> Any:  # noqa: ANN401  grpc is untyped
-    options["options"] = [*options.get("options", ()), *_CHANNEL_OPTIONS]
+def _channel(
+    create: Callable[..., Any],
+    user_agent: str | None,
+    host: str,
+    **options: Any,  # noqa: ANN401  grpc is untyped
+) -> Any:  # noqa: ANN401  as above
+    options["options"] = [*options.get("options", ()), *_channel_options(user_agent)]
     return create(host, **options)
 
 
-def _local_channel(endpoint: str) -> Any:  # noqa: ANN401  as above
+def _local_channel(endpoint: str, user_agent: str | None) -> Any:  # noqa: ANN401  as above
     # An http_proxy of the environment would otherwise be asked for a port of its own machine.
     no_proxy = ("grpc.enable_http_proxy", 0)
-    return grpc.insecure_channel(endpoint, options=[*_CHANNEL_OPTIONS, no_proxy])
+    return grpc.insecure_channel(endpoint, options=[*_channel_options(user_agent), no_proxy])
+
+
+def _channel_options(user_agent: str | None) -> list[tuple[str, object]]:
+    named = [("grpc.primary_user_agent", user_agent)] if user_agent else []
+    return [*_CHANNEL_OPTIONS, *named]
 
 
 def _payload_of(response: AccessSecretVersionResponse) -> Payload:

@@ -47,13 +47,16 @@ class RestClient:
     Args:
         session: Adds the credentials; it is closed with this.
         server: Such as `"https://secretmanager.googleapis.com"`.
+        user_agent: Who asks; our own name comes after it.
     """
 
-    def __init__(self, session: requests.Session, server: str) -> None:
+    def __init__(
+        self, session: requests.Session, server: str, user_agent: str | None = None
+    ) -> None:
         self._session = session
         self._server = server
         self._free = threading.BoundedSemaphore(MOST_ATTEMPTS)
-        session.headers["User-Agent"] = "pgp-config"
+        session.headers["User-Agent"] = " ".join(filter(None, (user_agent, "pgp-config")))
         scheme = server.partition("//")[0] + "//"
         session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=MOST_ATTEMPTS))
 
@@ -145,16 +148,20 @@ class RestClient:
 
 
 def connect(
-    *, location: str | None, endpoint: str | None, credentials: Credentials | None
+    *,
+    location: str | None,
+    endpoint: str | None,
+    credentials: Credentials | None,
+    user_agent: str | None = None,
 ) -> RestClient:
     """A client of Google's service, or of a local server without encryption and credentials."""
     if endpoint is not None:
         session = requests.Session()
         # Neither a proxy nor a .netrc is asked for a port of its own machine.
         session.trust_env = False
-        return RestClient(session, f"http://{endpoint}")
+        return RestClient(session, f"http://{endpoint}", user_agent)
     host = f"secretmanager.{location}.rep.googleapis.com" if location else _HOST
-    return RestClient(_authorized(credentials), f"https://{host}")
+    return RestClient(_authorized(credentials), f"https://{host}", user_agent)
 
 
 def _authorized(credentials: Credentials | None) -> AuthorizedSession:
