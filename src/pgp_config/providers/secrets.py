@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from pgp_config.cache import Cache, Known
-    from pgp_config.policy import Freshness
+    from pgp_config.policy import Freshness, ReloadClass
     from pgp_config.secret import Payload
     from pgp_config.verdicts import Verdicts
 
@@ -115,6 +115,11 @@ class SecretProvider(providers.Provider[T]):
     def is_dynamic(self) -> bool:
         """Whether the value may change while the process runs."""
         return isinstance(self, DynamicSecret)
+
+    @property
+    def reload_class(self) -> ReloadClass:
+        """`static` or `dynamic`."""
+        return "dynamic" if self.is_dynamic else "static"
 
     @property
     def has_overlap(self) -> bool:
