@@ -1,11 +1,11 @@
-"""What deploy/ holds by the catalogue: a manifest and the rights of each service, and the waves."""
+"""What deploy/ holds by the catalogue: a manifest and the rights of each service, the waves, and the monitoring."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pgp_services.names import Service
-from pgp_services.ops import access
+from pgp_services.ops import access, monitoring
 from pgp_services.ops.manifests import as_yaml, manifest
 from pgp_services.ops.waves import DEFAULT
 
@@ -29,6 +29,7 @@ _OF_WAVES = _HEAD.format("A copy with other waves is named with --waves.")
 def files_of(values: Values) -> dict[str, str]:
     """The content of each generated file, by its path below deploy/."""
     files = {"waves.yaml": _OF_WAVES + as_yaml(DEFAULT.model_dump(mode="json"))}
+    files |= {name.removeprefix("deploy/"): text for name, text in monitoring.files().items()}
     for service in Service:
         name = access.cloud_name(service)
         files[f"cloudrun/{name}.yaml"] = _OF_MANIFESTS + as_yaml(manifest(service, values))
