@@ -398,6 +398,7 @@ def test_nonsense_from_gcloud_is_an_error(google, ops, monkeypatch):
         ("deploy", "security-critical", "--sources", str(ROOT / "services/src/pgp_services/web")),
         ("deploy", "wave", "1"),
         ("deploy", "wave", "--all", "--sources", str(ROOT / "services/src/pgp_services/web")),
+        ("deploy", "all", "--sources", str(ROOT / "services/src/pgp_services/web")),
         ("test", "pilot"),
         ("verify", "secrets", "--impersonate"),
     ],
@@ -419,7 +420,7 @@ def google_is_bare(words):
     """What a dry run that looks comes to where nothing is deployed."""
     if words[:2] == ("test", "pilot"):
         return 1
-    return 3 if words[1] in ("security-critical", "secrets") or "--all" in words else 0
+    return 3 if words[1] in ("security-critical", "secrets", "all") or "--all" in words else 0
 
 
 # -- one service -------------------------------------------------------------------------------
@@ -734,6 +735,30 @@ def test_waves_go_as_far_as_the_gates_let_pass(
     google.secrets["TP_FLAT_FEE"] = [("ENABLED", "canary")]
     told = ops("deploy", "wave", "4", "--no-soak", "--record", record, "--sources", clean, code=3)
     assert "TP_FLAT_FEE: value" in told
+
+
+def test_all_anew_once_the_rollout_is_over(google, deployed, desk, ops, tmp_path, clean):
+    record = str(tmp_path / "pilot.json")
+    words = ("deploy", "all", "--record", record, "--sources", clean)
+    ops("test", "pilot", "--record", record)
+    assert "PGP_WEB_v1" in ops(*words, code=3)
+    for service in Service:
+        deploy_service(desk, service)
+    file = tmp_path / "values.yaml"
+    file.write_text(EXAMPLE.read_text().replace("services:0.1.0", "services:0.2.0"))
+    run = ["ops", *words, "--values", str(file)]
+    refused = CliRunner().invoke(app, run)
+    assert refused.exit_code == 3
+    assert "the pilot does not serve with this file" in refused.output
+    for first in (["deploy", "pilot"], ["test", "pilot", "--record", record]):
+        assert CliRunner().invoke(app, ["ops", *first, "--values", str(file)]).exit_code == 0
+    assert CliRunner().invoke(app, run).exit_code == 0
+    moved = values_from(file)
+    for service in Service:
+        traffic = google.services[access.cloud_name(service)]["status"]["traffic"]
+        assert (revision_of(service, moved), 100) in [
+            (each["revisionName"], each.get("percent")) for each in traffic
+        ]
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,32 @@ def wave(
     _perform(call, do, "Deployed.")
 
 
+@deploy.command("all")
+def deploy_all(
+    *,
+    values: ValuesFile = _VALUES,
+    project: Project = None,
+    region: Region = None,
+    waves: WaveFile = None,
+    sources: Sources = None,
+    record: Record = _RECORD,
+    dry_run: DryRun = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every service anew, in the order of the waves, once the rollout is over: a new image, a new static key.
+
+    Refuses unless each was deployed by its wave, the sources pass the audit, and the pilot serves with this
+    file and has passed its test.
+    """
+    evidence = Evidence(sources or _SOURCES, record)
+    _perform(
+        _Call("deploy all", values, project, region, dry_run, offline, as_json),
+        lambda desk: gates.redeploy(desk, plan_from(waves), evidence),
+        "All services are deployed.",
+    )
+
+
 # -- test, verify, audit -----------------------------------------------------------------------
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgp_services.catalogue import CATALOGUE, CRITICAL
-from pgp_services.ops import pilot, waves
+from pgp_services.ops import access, pilot, waves
 from pgp_services.ops.accesses import judge
 from pgp_services.ops.audit_log import FILTER, export_from, export_of
 from pgp_services.ops.failures import OpsError, RefusedError
-from pgp_services.ops.rollout import deploy_service
+from pgp_services.ops.manifests import revision_of
+from pgp_services.ops.rollout import deploy_service, deployed_services, serving_of
 from pgp_services.ops.secret_state import verify_secrets
 from pgp_services.ops.sources.audit import audit
 from pgp_services.ops.sources.names import Names
@@ -155,3 +156,37 @@ def deploy_all(desk: Desk, plan: Plan, evidence: Evidence) -> None:
     """
     for number in range(1, len(plan.waves) + 1):
         deploy_wave(desk, plan, number, evidence)
+
+
+def redeploy(desk: Desk, plan: Plan, evidence: Evidence) -> None:
+    """Deploy every service anew, in the order of the waves, once the rollout is over: no wave soaks.
+
+    What goes everywhere at once has been tested: the pilot serves with this very file, and has passed.
+
+    Raises:
+        RefusedError: If a service was never deployed, or the audit or the pilot's test has not passed.
+        OpsError: At the first failure.
+    """
+    require_secure(desk, evidence)
+    _require_rolled_out(desk, plan)
+    for service in (each for wave in plan.waves for each in wave.services):
+        deploy_service(desk, service)
+
+
+def _require_rolled_out(desk: Desk, plan: Plan) -> None:
+    found = deployed_services(desk)
+    if desk.offline:
+        return
+    planned = [each for wave in plan.waves for each in wave.services]
+    missing = [each for each in planned if access.cloud_name(each) not in found]
+    if missing:
+        raise RefusedError(
+            f"the rollout is not over: {', '.join(missing)} were never deployed",
+            remedy="Go on with it: pgp-services ops deploy wave --all.",
+        )
+    wanted = revision_of(waves.PILOT, desk.values)
+    if serving_of(found[access.cloud_name(waves.PILOT)]) != [(wanted, 100)]:
+        raise RefusedError(
+            "the pilot does not serve with this file",
+            remedy="Run first: pgp-services ops deploy pilot, and pgp-services ops test pilot.",
+        )
