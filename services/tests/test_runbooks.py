@@ -375,8 +375,11 @@ def _until_end(text):
     return text.strip()
 
 
+MONITORING = Path(__file__).parents[2] / monitoring.FOLDER / "README.md"
 ALL = [
-    (path, command) for path in RUNBOOKS for command in sorted(set(commands_in(path.read_text())))
+    (path, command)
+    for path in [*RUNBOOKS, MONITORING]
+    for command in sorted(set(commands_in(path.read_text())))
 ]
 TRIGGERS = [t["action"] for t in monitoring.rollback_triggers()["triggers"]]
 OURS = sorted(
