@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import typer
 from rich.console import Console
 
 from pgp_services.catalogue import CATALOGUE
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="+", metavar="NAME", choices=_rotatable(), help="only these secrets"
     )
     parser.add_argument(
-        "--service", nargs="+", metavar="NAME", type=service_named, help="only these services"
+        "--service", nargs="+", metavar="NAME", type=_service, help="only these services"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen there too")
     options = parser.parse_args(arguments)
@@ -61,6 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"NOT SEEN: {promise}", style="bold red", markup=False, soft_wrap=True)
     console.print(facts.verdict(), style="bold red" if broken else "bold green", highlight=False)
     return 1 if broken else 0
+
+
+def _service(text: str) -> Service:
+    try:
+        return service_named(text)
+    except typer.BadParameter as unknown:
+        raise argparse.ArgumentTypeError(str(unknown)) from None
 
 
 def _rotatable() -> list[str]:
