@@ -50,6 +50,7 @@ REGISTRY: dict[Service, Entry] = {
     ),
     Service.HOSTPAY1: Entry("pgp_services.hostpay1.container:HostPay1"),
     Service.HOSTPAY2: Entry("pgp_services.hostpay2.container:HostPay2"),
+    Service.HOSTPAY3: Entry("pgp_services.hostpay3.container:HostPay3"),
     Service.NP_IPN: Entry("pgp_services.np_ipn.container:NpIpn"),
     Service.WEBAPI: Entry("pgp_services.webapi.container:WebApi", framework="fastapi"),
     Service.WEB: Entry("pgp_services.web.container:Web"),

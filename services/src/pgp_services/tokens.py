@@ -392,7 +392,8 @@ class ReservedPayment(OpenExchange, Claims):
 
     Attributes:
         round: As in `PaymentOrder`.
-        look: How often it was looked after before, 0 or more; see `hostpay3.payments`.
+        look: How often it was looked after before, 0 or more; see `hostpay3.handler`.
+        sender: The wallet's address.
         chain_id: The chain.
         nonce: The wallet's nonce that is reserved for it.
         gas: Units of gas, at most.
@@ -404,6 +405,7 @@ class ReservedPayment(OpenExchange, Claims):
 
     round: Annotated[int, Field(ge=0)]
     look: Annotated[int, Field(ge=0)]
+    sender: WalletAddress
     chain_id: int
     nonce: int
     gas: int

@@ -12,7 +12,7 @@ import json
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias, TypeVar, cast
 
 import httpx
 from eth_utils.crypto import keccak
@@ -92,6 +92,9 @@ def _quantity(text: object) -> int:
 #: As the execution API writes a number: no leading zeros, 256 bits at most.
 _QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})")
 Quantity = Annotated[int, BeforeValidator(_quantity)]
+
+#: Up to which block is counted, as the execution API names it.
+Block: TypeAlias = Literal["pending", "latest", "finalized"]
 
 Hash = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{64}$", to_lower=True)]
 
@@ -269,14 +272,13 @@ class EthereumClient(HttpClient[JsonRpc]):
         """As `chain_id`, from a coroutine."""
         return (await self.call_async(self._number("eth_chainId"))).result
 
-    def transaction_count(
-        self, address: str, block: Literal["pending", "latest"] = "pending"
-    ) -> int:
+    def transaction_count(self, address: str, block: Block = "pending") -> int:
         """How many transactions an account has sent: the next one's nonce.
 
         Args:
             address: The account.
-            block: Whether those that are not mined yet count.
+            block: Which count: also those that are not mined yet, those of the newest block, or those that
+                no reorganisation of the chain can undo.
 
         Raises:
             EthereumRefused: As `chain_id`.
@@ -285,9 +287,7 @@ class EthereumClient(HttpClient[JsonRpc]):
         """
         return self.call(self._number("eth_getTransactionCount", address, block)).result
 
-    async def transaction_count_async(
-        self, address: str, block: Literal["pending", "latest"] = "pending"
-    ) -> int:
+    async def transaction_count_async(self, address: str, block: Block = "pending") -> int:
         """As `transaction_count`, from a coroutine."""
         asked = self._number("eth_getTransactionCount", address, block)
         return (await self.call_async(asked)).result

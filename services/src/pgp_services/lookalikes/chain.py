@@ -76,11 +76,13 @@ class Mined:
         transaction: The transaction.
         block: The block's number.
         price: What a unit of gas did cost, in wei.
+        succeeded: Whether the value was moved; the gas is paid either way.
     """
 
     transaction: Transaction
     block: int
     price: int
+    succeeded: bool = True
 
 
 class Chain:
@@ -94,6 +96,7 @@ class Chain:
         block: The number of the newest block.
         pool: The transactions that wait, by sender and nonce.
         mined: The transactions that are done, by hash, in their order.
+        refusing: Accounts that take nothing, as a contract may: transactions to them are undone.
     """
 
     def __init__(self, chain_id: int = 1, base_fee: int = 10 * GWEI) -> None:
@@ -103,8 +106,10 @@ class Chain:
         self.block = 1
         self.pool: dict[tuple[str, int], Transaction] = {}
         self.mined: dict[str, Mined] = {}
+        self.refusing: set[str] = set()
         self._balances: dict[str, int] = {}
         self._nonces: dict[str, int] = {}
+        self._final_nonces: dict[str, int] = {}
 
     def fund(self, address: str, wei: int) -> None:
         """Give an account something, out of nothing."""
@@ -121,6 +126,14 @@ class Chain:
         while with_pool and (sender, nonce) in self.pool:
             nonce += 1
         return nonce
+
+    def final_nonce(self, address: str) -> int:
+        """The next nonce of an account, counting finalized blocks only."""
+        return self._final_nonces.get(_named(address), 0)
+
+    def finalize(self) -> None:
+        """Have all blocks so far finalized."""
+        self._final_nonces = dict(self._nonces)
 
     @staticmethod
     def hash_of(raw: bytes) -> str:
@@ -203,11 +216,14 @@ class Chain:
 
     def _include(self, transaction: Transaction) -> None:
         price = min(transaction.max_fee, self.base_fee + transaction.tip)
-        self._balances[transaction.sender] -= transaction.value + TRANSFER_GAS * price
-        self.fund(transaction.to, transaction.value)
+        succeeded = transaction.to not in self.refusing
+        self._balances[transaction.sender] -= TRANSFER_GAS * price
+        if succeeded:
+            self._balances[transaction.sender] -= transaction.value
+            self.fund(transaction.to, transaction.value)
         self._nonces[transaction.sender] = transaction.nonce + 1
         del self.pool[transaction.sender, transaction.nonce]
-        self.mined[transaction.hash] = Mined(transaction, self.block, price)
+        self.mined[transaction.hash] = Mined(transaction, self.block, price, succeeded)
 
 
 def _transaction(raw: bytes, sender: str, fields: dict[str, Any]) -> Transaction:

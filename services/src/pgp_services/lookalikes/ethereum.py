@@ -68,6 +68,11 @@ class EthereumServer(LocalServer):
         with self._lock:
             return self.chain.mine()
 
+    def finalize(self) -> None:
+        """Have all blocks so far finalized."""
+        with self._lock:
+            self.chain.finalize()
+
     def use_nonce(self, address: str) -> None:
         """Have an account's next nonce used by a transaction from elsewhere."""
         with self._lock:
@@ -143,6 +148,8 @@ class EthereumServer(LocalServer):
 
     def _count(self, address: str, block: str) -> str:
         sender = _like(_ADDRESS, address)
+        if block == "finalized":
+            return hex(self.chain.final_nonce(sender))
         return hex(self.chain.nonce(sender, with_pool=block == "pending"))
 
     def _block(self, block: str, full: bool) -> dict[str, Any]:
@@ -184,7 +191,7 @@ def _receipt_of(mined: Mined) -> dict[str, Any]:
         "gasUsed": hex(TRANSFER_GAS),
         "effectiveGasPrice": hex(mined.price),
         "type": "0x2",
-        "status": "0x1",
+        "status": hex(mined.succeeded),
     }
 
 
