@@ -33,6 +33,15 @@ from pgp_services.tokens import sign
 
 PAYER = 12345
 
+CONFIDENTIAL = (
+    "TPS_HOSTPAY_SIGNING_KEY",
+    "TELEGRAM_BOT_API_TOKEN",
+    "NOWPAYMENTS_API_KEY",
+    "NOWPAYMENTS_IPN_SECRET",
+    "CLOUDFLARE_WEBHOOK_SECRET",
+    "DATABASE_PASSWORD_SECRET",
+)
+
 
 @pytest.fixture
 def nowpayments(fleet_values):
@@ -409,16 +418,29 @@ def test_no_answer_and_no_log_shows_a_secret(service, take, offer, notice, fleet
     shown += [service.post("/webhooks/payout", json={"token": notice()}).text]
     shown += [service.post("/webhooks/cloudflare", json={}).text, caplog.text]
     shown += [repr(service.container.handler()), repr(service.container.bot())]
-    confidential = (
-        "TPS_HOSTPAY_SIGNING_KEY",
-        "TELEGRAM_BOT_API_TOKEN",
-        "NOWPAYMENTS_API_KEY",
-        "NOWPAYMENTS_IPN_SECRET",
-        "CLOUDFLARE_WEBHOOK_SECRET",
-        "DATABASE_PASSWORD_SECRET",
-    )
-    for name in confidential:
+    for name in CONFIDENTIAL:
         assert fleet_values[name] not in "".join(shown)
+
+
+def test_no_frame_of_a_failure_holds_a_secret_or_a_token(
+    take, offer, new_key, nowpayments, tasks_server, signed, fleet_values, shown_by
+):
+    good, bad = offer(), offer(new_key())
+    broadcast = signed(BroadcastOrder, chat_ids=[1], text="News")
+    nowpayments.fail(Fault(400))
+    tasks_server.fail(grpc.StatusCode.NOT_FOUND)
+    attempts = {
+        f"/pay {bad}": BadToken,
+        f"/pay {good}": NowPaymentsRefused,
+        f"/broadcast {broadcast}": TasksUnavailable,
+        f"/claim {bad}": ServiceUnavailable,
+    }
+    for text, failure in attempts.items():
+        with pytest.raises(failure) as caught:
+            take(text)
+        shown = shown_by(caught.value)
+        for canary in (good, bad, broadcast, *map(fleet_values.get, CONFIDENTIAL)):
+            assert canary not in shown
 
 
 def test_an_apology_that_fails_changes_nothing(take, telegram_server):

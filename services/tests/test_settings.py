@@ -18,6 +18,7 @@ VARIABLES = {
     "GOOGLE_CLOUD_PROJECT": "pgp-live",
     "GOOGLE_CLOUD_REGION": "us-central1",
     "TELEGRAM_UPDATES": "poll",
+    "NOWPAYMENTS_IPN_URL": "https://np-ipn.example",
     "ALERTS_SOURCE": "env:",
 }
 

@@ -72,22 +72,25 @@ def login_of(token: str, use: Use, key: SecretStr) -> Login:
     """
     login = _opened(token, key)
     del token, key
-    if login is None or login.use != use:
-        raise NotLoggedIn("the JWT is not ours, for another use, or its time is over")
-    return login
+    return _good(login, use)
 
 
 def login_in(call: Call, key: SecretStr) -> Login:
-    """Who makes a request, by its `Authorization: Bearer` header.
+    """Who makes a request, by the access token of its `Authorization: Bearer` header.
 
     Raises:
-        NotLoggedIn: If there is none, or as `login_of` says.
+        NotLoggedIn: If there is no such header, or as `login_of` says.
     """
     scheme, _, token = call.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        del token, key
-        raise NotLoggedIn("the request has no bearer token")
-    return login_of(token.strip(), "access", key)
+    login = _opened(token.strip(), key) if scheme.lower() == "bearer" else None
+    del scheme, token, key
+    return _good(login, "access")
+
+
+def _good(login: Login | None, use: Use) -> Login:
+    if login is None or login.use != use:
+        raise NotLoggedIn("there is no JWT of ours for this use, or its time is over")
+    return login
 
 
 def _opened(token: str, key: SecretStr) -> Login | None:

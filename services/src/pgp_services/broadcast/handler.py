@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 #: Where tasks and the scheduler call, and who is logged in.
 EXECUTE_PATH, TRIGGER_PATH = "/api/broadcast/execute", "/api/broadcast/trigger"
 
-#: Seconds after which no further chat is written to: the last one may take another 8, and gunicorn gives 30.
-WRITING = 18.0
+#: Seconds after which no further chat is written to: the last one may take another 8, and with its reads of
+#: secrets and its alert at their worst a request ends within 30.
+WRITING = 14.0
 
 #: What became of a chat: `unknown` is a message that may have been taken, `unsent` one that surely was not.
 Outcome = Literal["sent", "refused", "unknown", "unsent"]

@@ -178,11 +178,15 @@ class ServiceClient(HttpClient[_Destination]):
             ServiceUnavailable: If it does not answer within the budget, or there is no identity.
             PgpConfigError: If the URL is not to be had.
         """
-        self.call(_call(path, body))
+        ask = _call(path, body)
+        del body  # it may hold a token, and a traceback's locals are logged
+        self.call(ask)
 
     async def post_async(self, path: str, body: Mapping[str, object]) -> None:
         """As `post`, from a coroutine."""
-        await self.call_async(_call(path, body))
+        ask = _call(path, body)
+        del body  # as above
+        await self.call_async(ask)
 
 
 def _call(path: str, body: Mapping[str, object]) -> Ask[_Done]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from pgp_services.jwts import ACCESS_AGE, issue, login_in, login_of
 from pgp_services.serving.answers import done
@@ -38,7 +38,7 @@ class Refreshing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    refresh_token: Annotated[str, StringConstraints(min_length=1)]
+    refresh_token: Annotated[str, StringConstraints(min_length=1), Field(repr=False)]
 
 
 class WebApiHandler:
