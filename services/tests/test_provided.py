@@ -3,7 +3,7 @@
 import inspect
 
 from pgp_config import DynamicSecret, Rotating, StaticSecret
-from pgp_services.provided import Provided
+from pgp_services.provided import Constant, Provided
 
 
 def methods(protocol):
@@ -22,3 +22,9 @@ def test_secrets_are_what_clients_take():
 
 def test_a_static_secret_cannot_be_refreshed():
     assert not any(hasattr(StaticSecret, name) for name in methods(Rotating))
+
+
+async def test_what_is_no_secret_is_given_like_one():
+    constant = Constant("pgp-live")
+    assert constant() == await constant.async_() == "pgp-live"
+    assert methods(Provided) <= set(dir(constant))

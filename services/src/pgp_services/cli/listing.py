@@ -38,9 +38,7 @@ def listing(
 
     Exit codes: 0 shown, 2 there is no such service.
     """
-    services = [service_named(name) for name in names or ()] or [
-        s for s in Service if s in REGISTRY
-    ]
+    services = [service_named(name) for name in names or ()] or list(Service)
     rows = [_row(service) for service in dict.fromkeys(services)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
