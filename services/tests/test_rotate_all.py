@@ -62,6 +62,13 @@ def test_all_43_are_used_without_a_restart_and_static_ones_stay(sigterm, tmp_pat
     assert facts["broken"] == []
 
 
+def test_one_secret_of_one_service_may_be_rotated(sigterm, capsys):
+    assert program.main(["--service", "web", "--only", "PGP_SUCCESS_URL"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "1 of 1 used, 0 restarts, 0 of 0 static unchanged"
+    )
+
+
 def test_a_fleet_that_does_not_start_is_told(monkeypatch, sigterm, capsys):
     def fail(*_):
         raise StageFailed("no such service")

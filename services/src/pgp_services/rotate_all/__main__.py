@@ -80,5 +80,5 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(1)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover  # the tests call main()
     sys.exit(main())
