@@ -23,6 +23,7 @@ from pgp_services.rotate_all.exercises import EXERCISES
 from pgp_services.rotate_all.report import Facts, show
 from pgp_services.rotate_all.rounds import FirstUse, Rotations
 from pgp_services.rotate_all.statics import Kept
+from pgp_services.stage.local_fleet import LocalFleet
 from pgp_services.stage.processes import StageFailed
 from pgp_services.stage.values import Values, first_values
 from pgp_services.tokens import EstimateRequest, InviteRequest, sign
@@ -37,7 +38,21 @@ def sigterm():
     signal.signal(signal.SIGTERM, before)
 
 
-def test_all_43_are_used_without_a_restart_and_static_ones_stay(sigterm, tmp_path, capsys):
+@pytest.fixture
+def ended(monkeypatch):
+    """The values of each fleet that ended, and all that its services had logged."""
+    noted = []
+    stop = LocalFleet._stop_services
+
+    def note(self):
+        noted.append((self.values, "".join(map(self.log_of, self.services))))
+        stop(self)
+
+    monkeypatch.setattr(LocalFleet, "_stop_services", note)
+    return noted
+
+
+def test_all_43_are_used_without_a_restart_and_static_ones_stay(sigterm, tmp_path, capsys, ended):
     found = tmp_path / "found.json"
     code = program.main(["--json", str(found)])
     shown = capsys.readouterr().out
@@ -58,8 +73,15 @@ def test_all_43_are_used_without_a_restart_and_static_ones_stay(sigterm, tmp_pat
     for name, cells in facts["static_unchanged"].items():
         for shown_by in cells.values():
             assert (len(shown_by) > 1) == (name != "DATABASE_PASSWORD_SECRET")
-    assert facts["restarts"] == facts["static_fetches"] == 0
+    assert facts["restarts"] == facts["static_fetches"] == facts["requests_failed"] == 0
     assert facts["broken"] == []
+    ((values, logs),) = ended
+    said = shown + found.read_text() + logs
+    assert "answered 503" in logs
+    for name in values.names():
+        if CATALOGUE[name].kind == "secret":
+            for version in range(1, values.newest(name) + 1):
+                assert values.of(name, version) not in said, name
 
 
 def test_one_secret_of_one_service_may_be_rotated(sigterm, capsys):
@@ -91,10 +113,19 @@ def test_a_signal_leaves_by_way_of_the_ends():
         program._leave(signal.SIGTERM, None)
 
 
-@pytest.mark.parametrize("wrong", [["--only", "UNKNOWN"], ["--service", "split3"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--only", "UNKNOWN"],
+        ["--service", "split3"],
+        ["--service", "web", "--only", "TP_FLAT_FEE"],
+    ],
+)
 def test_an_unknown_name_is_refused(wrong, capsys):
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as caught:
         program.main(wrong)
+    assert signal.getsignal(signal.SIGTERM) is before
     assert caught.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
 
@@ -373,6 +404,7 @@ def facts(**changes):
         "uses": [use()],
         "kept": [Kept("SUCCESS_URL_SIGNING_KEY", Service.SPLIT2, {"readyz": True, "signs": True})],
         "overlaps": {("NOWPAYMENTS_IPN_SECRET", Service.NP_IPN): True},
+        "requests": {Service.SPLIT2: (1200, 0), Service.WEB: (34, 0)},
         "restarts": {Service.SPLIT2: 0},
         "static_fetches": {Service.SPLIT2: 0},
         "started_in": 3.0,
@@ -397,6 +429,7 @@ def facts(**changes):
             {"kept": [Kept("JWT_SECRET_KEY", Service.WEBAPI, {"readyz": True, "signs": False})]},
             "WEBAPI did not keep JWT_SECRET_KEY, by: signs",
         ),
+        ({"requests": {Service.SPLIT2: (9, 2)}}, "SPLIT2 failed 2 requests"),
         ({"restarts": {Service.SPLIT2: 2}}, "SPLIT2 was restarted: 2 processes ended or began"),
         (
             {"static_fetches": {Service.SPLIT2: 1}},
@@ -441,6 +474,7 @@ def test_the_table_has_a_column_for_each_service():
     assert rows["DATABASE_PASSWORD_SECRET"] == ["(=)", "", ""]
     assert rows["TPS_HOSTPAY_SIGNING_KEY"] == ["", "NEW", ""]
     assert "taken too, by nobody" in text
+    assert "1,234 requests before the outage, of which 0 failed" in text
     assert "Ready in 3 s, done in 30 s" in text
     assert "taken too, by NP_IPN" in shown(facts())
 

@@ -36,8 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen there too")
     options = parser.parse_args(arguments)
-    # What was started is ended, whoever ends this program.
-    signal.signal(signal.SIGTERM, _leave)
     console = Console()
     began = time.monotonic()
 
@@ -48,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     services = options.service or list(Service)
     names = options.only or _rotatable()
+    if not any(CATALOGUE[name].readers & set(services) for name in names):
+        parser.error("none of these services reads any of these secrets")
+    # What is started is ended, whoever ends this program.
+    signal.signal(signal.SIGTERM, _leave)
     tell(f"{len(services)} services start, each in a process of its own; max_age {MAX_AGE:g} s")
     try:
         facts = run(services, names, tell)

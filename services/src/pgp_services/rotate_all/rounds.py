@@ -97,6 +97,17 @@ class Rotations:
         """What a service did so far."""
         return effects_of(service, self._fleet, self._done[service])
 
+    def requests(self, service: Service) -> tuple[int, int]:
+        """How many requests a service was sent so far, and how many of them it failed.
+
+        One that is signed with a key, or addressed to a name, that rotates may be refused: it may be ahead of the
+        service.
+        """
+        statuses = [done.status for done in self._done[service]]
+        return len(statuses), sum(
+            s not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED) for s in statuses
+        )
+
     def work(self, service: Service) -> None:
         """Ask a service all that it is asked, once."""
         self._perform(service, self._exercises[service], renewed=False)
