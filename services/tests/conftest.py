@@ -296,6 +296,11 @@ class Faulty(Memory):
         return super().fetch(name, version)
 
 
+@pytest.fixture
+def faulty():
+    return Faulty
+
+
 class Started:
     """A service of the fleet in Flask, on a source of its own that is asked at each request."""
 
