@@ -18,7 +18,7 @@ from pgp_services.names import Service
 from pgp_services.rotate_all import __main__ as program
 from pgp_services.rotate_all import rounds, statics
 from pgp_services.rotate_all.effects import Alert, Arrival, Done, Effects, Line, lines_in
-from pgp_services.rotate_all.evidence import Use, uses
+from pgp_services.rotate_all.evidence import Use, failures, uses
 from pgp_services.rotate_all.exercises import EXERCISES
 from pgp_services.rotate_all.report import Facts, show
 from pgp_services.rotate_all.rounds import FirstUse, Rotations
@@ -294,6 +294,15 @@ def test_alerting_is_used_by_an_error_that_slack_was_told_of(rotated):
     alerts = [Alert(failed, 2.5), Alert(failed, 9.0)]
     told = uses("ALERTING_ENABLED", Effects(lines=lines, alerts=alerts), rotated)
     assert told == [Use(1, 1.0), Use(2, 2.5)]
+
+
+def test_a_failure_is_what_the_log_or_the_answer_says(rotated):
+    lines = [
+        line("WARNING", "PGP_SERVER_v1 (prod) answered 503: a secret", 1.0),
+        line("INFO", "PGP_SERVER_v1 (prod) answered 200: done", 1.0),
+    ]
+    answers = [done(status=status) for status in (200, 401, 400, 0, 503)]
+    assert failures(Effects(lines=lines, done=answers)) == 3
 
 
 def test_the_lines_of_a_log_have_a_time_and_a_level():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pgp_services.catalogue import CATALOGUE
 from pgp_services.rotate_all.effects import effects_of
-from pgp_services.rotate_all.evidence import uses
+from pgp_services.rotate_all.evidence import failures, uses
 from pgp_services.rotate_all.exercises import EXERCISES
 from pgp_services.rotate_all.exercises.craft import perform
 
@@ -98,15 +98,8 @@ class Rotations:
         return effects_of(service, self._fleet, self._done[service])
 
     def requests(self, service: Service) -> tuple[int, int]:
-        """How many requests a service was sent so far, and how many of them it failed.
-
-        One that is signed with a key, or addressed to a name, that rotates may be refused: it may be ahead of the
-        service.
-        """
-        statuses = [done.status for done in self._done[service]]
-        return len(statuses), sum(
-            s not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED) for s in statuses
-        )
+        """How many requests a service was sent so far, and how many of them, and of its updates, it failed."""
+        return len(self._done[service]), failures(self.effects(service))
 
     def work(self, service: Service) -> None:
         """Ask a service all that it is asked, once."""
