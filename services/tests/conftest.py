@@ -296,6 +296,11 @@ class Faulty(Memory):
         return super().fetch(name, version)
 
 
+@pytest.fixture
+def faulty():
+    return Faulty
+
+
 class Started:
     """A service of the fleet in Flask, on a source of its own that is asked at each request."""
 
@@ -310,15 +315,15 @@ class Started:
         )
         self.client = flask_app.create_app(service, self.secrets).test_client()
 
-    def post(self, path, body):
+    def post(self, path, body, headers=None):
         """The status and the content of the answer to a body: bytes, or what becomes JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        answer = self.client.post(path, data=data)
+        answer = self.client.post(path, data=data, headers=headers)
         return answer.status_code, answer.get_json(), dict(answer.headers)
 
-    def send(self, path, claims, key, field="token"):
+    def send(self, path, claims, key, field="token", headers=None):
         """As `post`, of claims signed with the key of that name."""
-        return self.post(path, {field: sign(claims, SecretStr(self.values[key]))})
+        return self.post(path, {field: sign(claims, SecretStr(self.values[key]))}, headers)
 
     def close(self):
         self.secrets.handler().close()

@@ -8,6 +8,7 @@ import pytest
 
 from pgp_services.causes import digest_of
 from pgp_services.names import Service
+from pgp_services.serving.routes import Call
 from pgp_services.tokens import (
     PAY_WITHIN,
     BatchPayout,
@@ -117,7 +118,7 @@ def test_an_estimate_becomes_a_payout(split1, tasks_server, claims_of):
     )
     payout = claims_of(task, PayoutRequest, split1.values[TPS])
     assert payout.model_dump(exclude={"timestamp"}) == {
-        "payout_id": digest_of(answer),
+        "payout_id": digest_of(answer, Call()),
         "wallet_address": "0xWALLETCANARY",
         "payout_currency": "xmr",
         "payout_network": "xmr",
@@ -125,6 +126,15 @@ def test_an_estimate_becomes_a_payout(split1, tasks_server, claims_of):
         "amount": Decimal("96.5965"),
         "pay_by": answer.timestamp + PAY_WITHIN,
     }
+
+
+def test_equal_estimates_for_two_payments_are_two_payouts(split1, tasks_server):
+    """Two payments of one payer in one second have equal tokens, and come as two tasks."""
+    answer = estimate()
+    for name in ("one", "two", "one"):
+        headers = {"X-CloudTasks-TaskName": name}
+        assert split1.send("/usdt-eth-estimate", answer, SUCCESS, headers=headers)[0] == 200
+    assert (len(tasks_server.tasks), tasks_server.dropped) == (2, 1)
 
 
 def test_an_estimate_for_a_threshold_is_not_paid_out(split1, tasks_server):

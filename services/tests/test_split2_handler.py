@@ -171,6 +171,15 @@ def test_another_request_is_another_task(answer_of, handler, tasks_server, body_
     assert len(names) == len(tasks_server.tasks) == 3
 
 
+def test_equal_requests_for_two_payments_are_two_estimates(handler, tasks_server, body_with):
+    """Two payments of one payer in one second have equal tokens, and come as two tasks."""
+    body = body_with()
+    for name in ("one", "two", "one"):
+        handler.responder.respond(handler.estimate, Call(body, {"x-cloudtasks-taskname": name}))
+    handler.close()
+    assert (len(tasks_server.tasks), tasks_server.dropped) == (2, 1)
+
+
 def test_a_tasks_name_tells_nothing_of_the_token(answer_of, handler, body_with):
     name = answer_of(handler, body_with()).content["task_id"]
     assert name.isascii()

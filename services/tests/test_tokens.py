@@ -1,6 +1,7 @@
 """Tokens: signed, of one kind, in time, and without floats."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -14,14 +15,19 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 from pydantic import SecretStr, ValidationError
 
+from pgp_services import tokens
 from pgp_services.failures import BadToken
 from pgp_services.tokens import (
     MAX_TOKEN_LENGTH,
+    Accepted,
+    Claims,
     EstimateAnswer,
     EstimateRequest,
+    PayoutRequest,
     plain,
     sign,
     verify,
+    verify_one_of,
 )
 
 KEY = SecretStr("5f" * 32)
@@ -225,3 +231,126 @@ def test_models_do_not_show_what_they_refuse():
     with pytest.raises(ValidationError) as caught:
         request_with(wallet_address="0xCANARY CANARY")
     assert "CANARY" not in str(caught.value)
+
+
+# -- the money flow's kinds ------------------------------------------------------------------
+
+OTHER, ANOTHER = SecretStr("aa" * 32), SecretStr("bb" * 32)
+
+
+def payout_with(**changes):
+    claims = {
+        "payout_id": "0a" * 32,
+        "wallet_address": "0xWALLET",
+        "payout_currency": "xmr",
+        "payout_network": "xmr",
+        "swap_currency": "eth",
+        "amount": "0.1",
+        "pay_by": NOW,
+        "timestamp": NOW,
+    }
+    return PayoutRequest.model_validate({**claims, **changes})
+
+
+def test_every_kind_has_a_salt_of_its_own():
+    kinds = [kind.kind for kind in all_kinds()]
+    assert len(kinds) == len(set(kinds)) >= 17
+
+
+def all_kinds(base=Claims):
+    for kind in base.__subclasses__():
+        if "kind" in vars(kind):
+            yield kind
+        yield from all_kinds(kind)
+
+
+def test_a_token_verifies_with_either_of_two_keys():
+    """Old fault: whoever replaced a key refused every token of the day."""
+    for key in (KEY, OTHER):
+        token = sign(payout_with(), key)
+        for keys in ([KEY, OTHER], [OTHER, KEY], (OTHER, KEY, ANOTHER)):
+            assert verify(PayoutRequest, token, keys, NOW) == payout_with()
+    refusal(sign(payout_with(), ANOTHER), kind=PayoutRequest, key=[KEY, OTHER])
+    refusal(sign(payout_with(), KEY), kind=PayoutRequest, key=[])
+
+
+def test_two_keys_do_not_make_two_kinds_one():
+    refusal(sign(request_with(), OTHER), kind=PayoutRequest, key=[KEY, OTHER])
+
+
+@pytest.mark.parametrize("signer", [KEY, OTHER, ANOTHER])
+def test_the_work_is_the_same_whichever_key_fits(monkeypatch, signer):
+    tried = []
+    real = tokens._fits
+
+    def counted(serializer, token):
+        tried.append(serializer)
+        return real(serializer, token)
+
+    monkeypatch.setattr(tokens, "_fits", counted)
+    token = sign(payout_with(), signer)
+    with contextlib.suppress(BadToken):
+        verify(PayoutRequest, token, [KEY, OTHER], NOW)
+    assert len(tried) == 2
+
+
+def test_the_times_hold_for_each_key():
+    for key in (KEY, OTHER):
+        token = sign(payout_with(), key)
+        assert "expired" in str(
+            refusal(token, NOW + 24 * 3600 + 1, kind=PayoutRequest, key=[KEY, OTHER])
+        )
+        assert "future" in str(refusal(token, NOW - 301, kind=PayoutRequest, key=[KEY, OTHER]))
+
+
+def one_of(token, now=NOW):
+    accepted = [Accepted(PayoutRequest, [KEY, OTHER]), Accepted(EstimateRequest, ANOTHER)]
+    return verify_one_of(accepted, token, now)
+
+
+def test_a_token_may_be_of_several_kinds_each_with_its_own_keys():
+    assert one_of(sign(payout_with(), OTHER)) == payout_with()
+    assert one_of(sign(request_with(), ANOTHER)) == request_with()
+    for wrong in (sign(payout_with(), ANOTHER), sign(request_with(), KEY), "x.y"):
+        with pytest.raises(BadToken, match="not signed by us"):
+            one_of(wrong)
+
+
+def test_a_kind_whose_signature_fits_says_what_is_wrong_with_the_claims():
+    token = signed({**CLAIMS, "user_id": "x"}, key=ANOTHER)
+    with pytest.raises(BadToken, match=r"claims are malformed \(int_type\)"):
+        one_of(token)
+    with pytest.raises(BadToken, match="expired"):
+        one_of(sign(request_with(), ANOTHER), NOW + 24 * 3600 + 1)
+
+
+def test_a_refusal_of_several_kinds_holds_neither_the_token_nor_a_key():
+    token = sign(request_with(wallet_address="0xCANARYCANARYCANARY"), KEY)
+    with pytest.raises(BadToken) as caught:
+        one_of(token)
+    trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    inside = "".join(
+        str(frame.locals) for frame in trace.stack if "pgp_services" in frame.filename
+    )
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert token not in inside
+    for key in (KEY, OTHER, ANOTHER):
+        assert key.get_secret_value() not in inside
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("payout_id", "0a"),
+        ("payout_id", "0A" * 32),
+        ("amount", "0"),
+        ("amount", 0.1),
+        ("pay_by", "soon"),
+        ("swap_currency", "btc"),
+        ("surplus", 1),
+    ],
+)
+def test_a_payouts_claims_are_strict(field, value):
+    claims = payout_with().model_dump(mode="json")
+    token = signed({**claims, field: value}, salt=f"pgp.{PayoutRequest.kind}")
+    refusal(token, kind=PayoutRequest)

@@ -7,7 +7,11 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pgp_services.serving.routes import Call
     from pgp_services.tokens import Claims
+
+#: The header with the name of the task that a call is a delivery of.
+TASK_NAME = "x-cloudtasks-taskname"
 
 
 def digest(what: str, *parts: str | int) -> str:
@@ -20,6 +24,16 @@ def digest(what: str, *parts: str | int) -> str:
     return hashlib.sha256(json.dumps([what, *parts]).encode()).hexdigest()
 
 
-def digest_of(claims: Claims) -> str:
-    """The digest of a token's claims, where nothing in them identifies their cause by itself."""
-    return digest(claims.kind, json.dumps(claims.model_dump(mode="json"), sort_keys=True))
+def digest_of(claims: Claims, call: Call | None = None) -> str:
+    """The digest of a token that says nothing that identifies its cause by itself.
+
+    Two payments of one payer may have the same claims in the same second, and so the same token; they come as two
+    tasks, though, and a repeat of one comes as that task again. So the name of the task counts too.
+
+    Args:
+        claims: The token's claims.
+        call: The call that brought it, if Cloud Tasks did: nobody else calls there, and the header is its own.
+    """
+    said = json.dumps(claims.model_dump(mode="json"), sort_keys=True)
+    task = "" if call is None else call.headers.get(TASK_NAME, "")
+    return digest(claims.kind, said, task)

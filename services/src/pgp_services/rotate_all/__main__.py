@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import typer
 from rich.console import Console
 
 from pgp_services.catalogue import CATALOGUE
@@ -31,12 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="+", metavar="NAME", choices=_rotatable(), help="only these secrets"
     )
     parser.add_argument(
-        "--service", nargs="+", metavar="NAME", type=service_named, help="only these services"
+        "--service", nargs="+", metavar="NAME", type=_service, help="only these services"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen there too")
     options = parser.parse_args(arguments)
-    # What was started is ended, whoever ends this program.
-    signal.signal(signal.SIGTERM, _leave)
     console = Console()
     began = time.monotonic()
 
@@ -47,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     services = options.service or list(Service)
     names = options.only or _rotatable()
+    if not any(CATALOGUE[name].readers & set(services) for name in names):
+        parser.error("none of these services reads any of these secrets")
+    # What is started is ended, whoever ends this program.
+    signal.signal(signal.SIGTERM, _leave)
     tell(f"{len(services)} services start, each in a process of its own; max_age {MAX_AGE:g} s")
     try:
         facts = run(services, names, tell)
@@ -63,6 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if broken else 0
 
 
+def _service(text: str) -> Service:
+    try:
+        return service_named(text)
+    except typer.BadParameter as unknown:
+        raise argparse.ArgumentTypeError(str(unknown)) from None
+
+
 def _rotatable() -> list[str]:
     dynamic = [row.name for row in CATALOGUE.values() if row.reload_class == "dynamic"]
     return [*dynamic, *ROTATED]
@@ -72,5 +82,5 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(1)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover  # the tests call main()
     sys.exit(main())

@@ -132,6 +132,16 @@ def by_level(effects: Effects, name: str, values: Values) -> Iterator[Use]:
         yield Use(values.version(name, "INFO" if told else "WARNING"), done.at)
 
 
+def failures(effects: Effects) -> int:
+    """How many requests and updates a service failed, by its log (5xx) and by its answers (all others but 401).
+
+    401 may be right: a request that is signed with a new key may be ahead of the service.
+    """
+    told = sum(_FAILURE.match(line.text) is not None for line in effects.lines)
+    refused = sum(done.status not in (200, 401) and done.status < 500 for done in effects.done)  # noqa: PLR2004  HTTP
+    return told + refused
+
+
 def by_alert(effects: Effects, name: str, values: Values) -> Iterator[Use]:
     """Slack is told, and the log has an error; or a failure is a warning only."""
     told = min((alert.at for alert in effects.alerts), default=None)

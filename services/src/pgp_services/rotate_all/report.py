@@ -56,6 +56,7 @@ class Facts:
         kept: The static secrets that were rotated, by service.
         overlaps: Keys of which the version before the newest is to be taken too: by secret and service,
             whether it was.
+        requests: How many requests each service was sent before the outage, and how many of them it failed.
         restarts: Processes that ended or began during the rotations, by service.
         static_fetches: Static secrets that were asked for during the rotations, by service.
         started_in: Seconds that the services took to start.
@@ -65,6 +66,7 @@ class Facts:
     uses: Sequence[FirstUse]
     kept: Sequence[Kept]
     overlaps: Mapping[tuple[str, Service], bool] = field(default_factory=dict)
+    requests: Mapping[Service, tuple[int, int]] = field(default_factory=dict)
     restarts: Mapping[Service, int] = field(default_factory=dict)
     static_fetches: Mapping[Service, int] = field(default_factory=dict)
     started_in: float = 0.0
@@ -106,6 +108,9 @@ class Facts:
                     yield f"{kept.service.short} did not keep {kept.secret}, by: {what}"
 
     def _disturbed(self) -> Iterator[str]:
+        for service, (_, failed) in self.requests.items():
+            if failed:
+                yield f"{service.short} failed {failed} requests"
         for service, number in self.restarts.items():
             if number:
                 yield f"{service.short} was restarted: {number} processes ended or began"
@@ -137,6 +142,7 @@ class Facts:
             "broken": self.broken_promises(),
             "seconds_to_first_use": seconds,
             "static_unchanged": static,
+            "requests_failed": sum(failed for _, failed in self.requests.values()),
             "restarts": sum(self.restarts.values()),
             "static_fetches": sum(self.static_fetches.values()),
             "started_in": round(self.started_in, 1),
@@ -172,6 +178,8 @@ def _remarks(facts: Facts) -> Iterator[str]:
         by_secret[name] += [service.short] if taken else []
     for name, services in by_secret.items():
         yield f"{name}: the version before the newest is taken too, by {', '.join(services) or 'nobody'}"
+    sent, failed = (sum(numbers) for numbers in zip((0, 0), *facts.requests.values(), strict=True))
+    yield f"{sent:,} requests before the outage, of which {failed} failed"
     yield (
         f"Static secrets asked for while they serve: {sum(facts.static_fetches.values())} times. "
         f"Ready in {facts.started_in:.0f} s, done in {facts.seconds:.0f} s"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pgp_services.catalogue import CATALOGUE
 from pgp_services.rotate_all.effects import effects_of
-from pgp_services.rotate_all.evidence import uses
+from pgp_services.rotate_all.evidence import failures, uses
 from pgp_services.rotate_all.exercises import EXERCISES
 from pgp_services.rotate_all.exercises.craft import perform
 
@@ -96,6 +96,10 @@ class Rotations:
     def effects(self, service: Service) -> Effects:
         """What a service did so far."""
         return effects_of(service, self._fleet, self._done[service])
+
+    def requests(self, service: Service) -> tuple[int, int]:
+        """How many requests a service was sent so far, and how many of them, and of its updates, it failed."""
+        return len(self._done[service]), failures(self.effects(service))
 
     def work(self, service: Service) -> None:
         """Ask a service all that it is asked, once."""

@@ -87,11 +87,13 @@ class Run:
             self._tell(f"{len(self._static)} static secrets are rotated in the source")
         uses += self._round([n for n in self._dynamic if n not in (LEVEL, ALERTING)])
         kept, overlaps = list(self._kept()), self._overlaps()
+        requests = {service: self._rotations.requests(service) for service in processes}
         uses += self._outage() if ALERTING in self._dynamic else []
         return Facts(
             uses=uses,
             kept=kept,
             overlaps=overlaps,
+            requests=requests,
             restarts=self._restarts(processes),
             static_fetches={service: self._static_fetches(service) for service in processes},
             started_in=self._fleet.started_in,

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eth_account import Account
 from pydantic import SecretStr
 
+from pgp_services.clients.accounts import Account
 from pgp_services.rotate_all.evidence import token_of
 from pgp_services.tokens import Claims
 
@@ -61,8 +61,7 @@ class Kept:
 def kinds(base: type[Claims] = Claims) -> Iterator[type[Claims]]:
     """All kinds of tokens."""
     for kind in base.__subclasses__():
-        if "kind" in vars(kind):
-            yield kind
+        yield kind
         yield from kinds(kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from pgp_services.bots import (
     message_in,
     nothing_to_do,
 )
-from pgp_services.causes import digest_of
+from pgp_services.causes import digest
 from pgp_services.clients.cloud_tasks import NewTask
 from pgp_services.clients.nowpayments import NewInvoice
 from pgp_services.failures import BadToken
@@ -126,7 +127,7 @@ class ServerBot(TaskHandler):
     def _broadcast_now(self, message: Message, command: Command) -> Answer:
         order = verify(BroadcastOrder, command.argument, self._signing_key(), self._clock())
         body = order.model_dump(include={"chat_ids", "text"})
-        task = NewTask(f"{digest_of(order)}-broadcast", BROADCAST_PATH, body)
+        task = NewTask(f"{cause_of(order)}-broadcast", BROADCAST_PATH, body)
         self._tasks.create(self._broadcast, task)
         self._telegram.send_message(message.chat_id, "Your broadcast is on its way.")
         return done("Broadcast ordered")
@@ -134,10 +135,15 @@ class ServerBot(TaskHandler):
     def _broadcast_later(self, message: Message, command: Command) -> Answer:
         order = verify(ScheduleOrder, command.argument, self._signing_key(), self._clock())
         body = order.model_dump(include={"chat_ids", "text", "at"})
-        task = NewTask(f"{digest_of(order)}-schedule", SCHEDULE_PATH, body)
+        task = NewTask(f"{cause_of(order)}-schedule", SCHEDULE_PATH, body)
         self._tasks.create(self._scheduler, task)
         self._telegram.send_message(message.chat_id, "Your broadcast has been scheduled.")
         return done("Broadcast scheduled")
+
+
+def cause_of(order: BroadcastOrder | ScheduleOrder) -> str:
+    """What an order's task is named after: the same token does it once."""
+    return digest(order.kind, json.dumps(order.model_dump(mode="json"), sort_keys=True))
 
 
 def forwarded(message: Message) -> dict[str, object]:

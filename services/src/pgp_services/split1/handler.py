@@ -98,7 +98,7 @@ class Split1Handler(TaskHandler):
         estimate = self.claims_in(EstimateAnswer, call, self._signing_key())
         if estimate.payout_mode == "threshold":
             return handed_on("Estimate counts towards a threshold")
-        payout = payout_of(estimate, self.now())
+        payout = payout_of(estimate, digest_of(estimate, call), self.now())
         name = f"{payout.payout_id}-payout"
         task = self.hand_on(self._hostpay1, name, PAYOUT_PATH, payout, self._payout_key())
         return handed_on("Payout sent to HOSTPAY1", task)
@@ -144,7 +144,7 @@ def amount_of(estimate: EstimateAnswer) -> Decimal:
     return cut(came_in, "eth")
 
 
-def payout_of(estimate: EstimateAnswer, now: int) -> PayoutRequest:
+def payout_of(estimate: EstimateAnswer, payout_id: str, now: int) -> PayoutRequest:
     """What HOSTPAY1 is told to pay.
 
     Raises:
@@ -152,7 +152,7 @@ def payout_of(estimate: EstimateAnswer, now: int) -> PayoutRequest:
         MoreThanCameIn: As `amount_of`.
     """
     return PayoutRequest(
-        payout_id=digest_of(estimate),
+        payout_id=payout_id,
         wallet_address=estimate.wallet_address,
         payout_currency=estimate.payout_currency,
         payout_network=estimate.payout_network,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from typing import TYPE_CHECKING
 
+from pgp_services.causes import digest_of
 from pgp_services.clients.changenow import Pair
 from pgp_services.clients.cloud_tasks import NewTask
 from pgp_services.serving.answers import done
@@ -75,10 +74,11 @@ class Split2Handler:
         key = self._signing_key()
         request = verify(EstimateRequest, token_in(call.body), key, self._clock())
         estimate = self._changenow.estimate(pair_of(request))
-        task = answer_task(request, estimate, key, self._clock())
+        cause = digest_of(request, call)
+        task = answer_task(request, estimate, key, self._clock(), cause)
         self._tasks.create(self._split1, task)
         if request.payout_mode == "threshold":
-            self._tasks.create(self._batchprocessor, process_task(request))
+            self._tasks.create(self._batchprocessor, process_task(cause))
         return accepted(task)
 
     async def estimate_async(self, call: Call) -> Answer:
@@ -86,10 +86,11 @@ class Split2Handler:
         key = await self._signing_key.async_()
         request = verify(EstimateRequest, token_in(call.body), key, self._clock())
         estimate = await self._changenow.estimate_async(pair_of(request))
-        task = answer_task(request, estimate, key, self._clock())
+        cause = digest_of(request, call)
+        task = answer_task(request, estimate, key, self._clock(), cause)
         await self._tasks.create_async(self._split1, task)
         if request.payout_mode == "threshold":
-            await self._tasks.create_async(self._batchprocessor, process_task(request))
+            await self._tasks.create_async(self._batchprocessor, process_task(cause))
         return accepted(task)
 
     def close(self) -> None:
@@ -114,9 +115,9 @@ def pair_of(request: EstimateRequest) -> Pair:
 
 
 def answer_task(
-    request: EstimateRequest, estimate: Estimate, key: SecretStr, now: float
+    request: EstimateRequest, estimate: Estimate, key: SecretStr, now: float, cause: str
 ) -> NewTask:
-    """The call that tells SPLIT1 the estimate."""
+    """The call that tells SPLIT1 the estimate; its name is the same whatever ChangeNow says and whenever."""
     identity = request.model_dump(exclude={"adjusted_amount", "timestamp"})
     claims = EstimateAnswer(
         **identity,
@@ -126,18 +127,12 @@ def answer_task(
         withdrawal_fee=estimate.withdrawal_fee,
         timestamp=int(now),
     )
-    return NewTask(task_id(request), ANSWER_PATH, {"token": sign(claims, key)})
+    return NewTask(f"{cause}-split2-estimate", ANSWER_PATH, {"token": sign(claims, key)})
 
 
-def process_task(request: EstimateRequest) -> NewTask:
+def process_task(cause: str) -> NewTask:
     """The call that has BATCHPROCESSOR look whether a threshold is reached; it knows the amounts itself."""
-    return NewTask(task_id(request, "process"), PROCESS_PATH, {})
-
-
-def task_id(request: EstimateRequest, what: str = "estimate") -> str:
-    """A task's name: the same for the same claims, whatever ChangeNow says and whenever."""
-    canonical = json.dumps(request.model_dump(mode="json"), sort_keys=True)
-    return f"{hashlib.sha256(canonical.encode()).hexdigest()}-split2-{what}"
+    return NewTask(f"{cause}-split2-process", PROCESS_PATH, {})
 
 
 def accepted(task: NewTask) -> Answer:

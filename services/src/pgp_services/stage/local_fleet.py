@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
-from eth_account import Account
-
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue
+from pgp_services.clients.accounts import Account
 from pgp_services.lookalikes.changenow import ChangeNowServer
 from pgp_services.lookalikes.cloud_tasks import CloudTasksServer
 from pgp_services.lookalikes.ethereum import EthereumServer
@@ -238,6 +237,7 @@ class LocalFleet:
     def _rotated_outside(self, name: str, value: str) -> None:
         """Those who are called take the new key before anybody has it."""
         takes: dict[str, Callable[[], object]] = {
+            "HOST_WALLET_PRIVATE_KEY": lambda: self.ethereum.fund(self.wallet(0), WEALTH),
             "CHANGENOW_API_KEY": lambda: self.changenow.rotate(value, overlap=True),
             "NOWPAYMENTS_API_KEY": lambda: self.nowpayments.rotate(value, overlap=True),
             "TELEGRAM_BOT_API_TOKEN": lambda: self.telegram.rotate(value, overlap=True),
@@ -256,7 +256,7 @@ class LocalFleet:
         }
 
     def wallet(self, version: int = 1) -> str:
-        """The address of the host wallet, with a version of its key."""
+        """The address of the host wallet, with a version of its key; 0 for the newest."""
         key = self.values.of("HOST_WALLET_PRIVATE_KEY", version)
         return str(Account.from_key(key).address)
 

@@ -57,7 +57,7 @@ class LocalServer(ABC):
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.log = log
-        self._is_stopped = False
+        self._is_asked = self._is_stopped = False
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 command,
@@ -115,8 +115,10 @@ class LocalServer(ABC):
             connection.close()
 
     def end(self) -> None:
-        """Ask it to end; `stop` waits for that."""
-        self._process.send_signal(signal.SIGTERM)
+        """Ask it to end, once; `stop` waits for that."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """End it and all that it started, at once if it does not end by itself; idempotent."""

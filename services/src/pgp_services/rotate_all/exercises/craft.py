@@ -89,11 +89,15 @@ class Craft:
         fleet: The services, and what they call.
         key: The secret that the request is signed with, or addressed by, if any.
         version: Which version of it, 1 or more.
+        renewed: Whether static keys are those of now, and not those that the services were started with.
     """
 
-    def __init__(self, fleet: LocalFleet, key: str = "", version: int = 1) -> None:
+    def __init__(
+        self, fleet: LocalFleet, key: str = "", version: int = 1, *, renewed: bool = False
+    ) -> None:
         self.fleet = fleet
         self.version = version
+        self.renewed = renewed
         self.value = SecretStr(fleet.values.of(key, version) if key else "")
         self.number = next(_numbers)
         self.now = int(time.time())
@@ -109,6 +113,15 @@ class Craft:
     def exchange(self) -> str:
         """The id of an exchange that ChangeNow has, and nobody has paid for."""
         return self.fleet.changenow.open_exchange()
+
+    def wallet(self) -> str:
+        """The address of the host wallet."""
+        name = "HOST_WALLET_PRIVATE_KEY"
+        return self.fleet.wallet(self.fleet.values.newest(name) if self.renewed else 1)
+
+    def nonce(self) -> int:
+        """How many transactions of the host wallet are mined."""
+        return self.fleet.ethereum.chain.nonce(self.wallet(), with_pool=False)
 
     def identity(self, **changes: object) -> dict[str, Any]:
         """Whose payment it is: one ETH that came in, to be paid out at once."""
@@ -140,7 +153,7 @@ def perform(
     """
     key = exercise.proof or exercise.signed
     version = _version(exercise, fleet, renewed=renewed)
-    craft = Craft(fleet, key, version)
+    craft = Craft(fleet, key, version, renewed=renewed)
     request = exercise.make(craft)
     if isinstance(request, Written):
         fleet.telegram.receive(request.text, chat_id=craft.number, user_id=craft.number)

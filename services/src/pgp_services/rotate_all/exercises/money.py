@@ -16,8 +16,10 @@ from pgp_services.tokens import (
     EstimateAnswer,
     EstimateRequest,
     ExchangeWatch,
+    PaymentOrder,
     PayoutRequest,
     Release,
+    ReservedPayment,
     SplitRequest,
     StatusReport,
     StatusRequest,
@@ -165,6 +167,35 @@ def _look_again(craft: Craft) -> Request:
     return Request("/retry-callback-check", craft.token(claims))
 
 
+def _order(craft: Craft) -> Request:
+    return Request("/", craft.token(PaymentOrder.model_validate(_open_exchange(craft, round=0))))
+
+
+def _pay(craft: Craft) -> Request:
+    """A payment with the wallet's next nonce."""
+    return Request("/", craft.token(_reserved(craft, craft.nonce())))
+
+
+def _mined(craft: Craft) -> Request:
+    """The payment before: all that the chain knows of it is the same."""
+    return Request("/", craft.token(_reserved(craft, craft.nonce() - 1)))
+
+
+def _reserved(craft: Craft, nonce: int) -> ReservedPayment:
+    facts = _open_exchange(
+        craft,
+        round=0,
+        look=0,
+        sender=craft.wallet(),
+        chain_id=1,
+        nonce=nonce,
+        gas=21_000,
+        max_fee_per_gas=10**11,
+        max_priority_fee_per_gas=10**9,
+    )
+    return ReservedPayment.model_validate(facts)
+
+
 MONEY: dict[Service, list[Exercise]] = {
     Service.SPLIT2: [Exercise("estimate", _estimate, signed=SUCCESS)],
     Service.ORCHESTRATOR: [
@@ -176,6 +207,11 @@ MONEY: dict[Service, list[Exercise]] = {
         Exercise("payout, secondary key", _payout, proof=f"{PAYOUT}_SECONDARY"),
         Exercise("status verified", _status_verified, signed=SUCCESS),
         Exercise("look again", _look_again, signed=SUCCESS),
+    ],
+    Service.HOSTPAY3: [
+        Exercise("order", _order, signed=SUCCESS),
+        Exercise("payment", _pay, signed=SUCCESS),
+        Exercise("payment that is mined", _mined, signed=SUCCESS),
     ],
     Service.SPLIT1: [
         Exercise("payment", _split, signed=SUCCESS),
