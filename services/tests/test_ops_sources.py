@@ -261,3 +261,15 @@ def test_classes_of_one_name_make_no_endless_circle(found):
         )
         == []
     )
+
+
+def test_the_rules_know_no_fleet():
+    folder = ROOT / "services" / "src" / "pgp_services" / "ops" / "sources"
+    imports = [
+        line
+        for file in folder.glob("*.py")
+        for line in file.read_text().splitlines()
+        if "import" in line and "pgp_services" in line
+    ]
+    own = ("pgp_services.ops.sources", "pgp_services.ops.findings")
+    assert [line for line in imports if not any(name in line for name in own)] == []
