@@ -580,6 +580,8 @@ def test_a_local_one_without_a_token(google, deployed, ops, tmp_path):
     assert set(deployed.seen) == {None}
     told = ops("test", "pilot", *words, "--dry-run")
     assert "# Expects 401: curl" in told
+    assert "versions add LOG_LEVEL" in told
+    assert "versions add" not in ops("test", "pilot", *words, "--dry-run", "--no-rotation")
     assert "--json '{}'" in told
 
 

@@ -20,16 +20,20 @@ from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
+from werkzeug.serving import make_server
 
+from pgp_config import GoogleSecretManager
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue
 from pgp_services.cli import app
 from pgp_services.lookalikes import CloudTasksServer
 from pgp_services.names import Service
-from pgp_services.ops import access
+from pgp_services.ops import access, pilot
 from pgp_services.ops.gcloud import Command, Ran, run_gcloud
-from pgp_services.ops.manifests import revision_of
+from pgp_services.ops.manifests import revision_of, settings_of
 from pgp_services.ops.values import values_from
+from pgp_services.split2.container import Split2
+from pgp_services.split2.flask_app import create_app
 
 command = importlib.import_module("pgp_services.cli.ops")
 ROOT = Path(__file__).parents[2]
@@ -393,3 +397,36 @@ def test_the_program_itself_is_run(google, warm, environ, monkeypatch):
     words = ("secrets", "versions", "access", "latest", "--secret=LOG_LEVEL", "--project=pgp-live")
     ran = run_gcloud(Command(words))
     assert (ran.code, ran.out) == (0, "INFO"), ran.err
+
+
+@pytest.fixture
+def served_pilot(google, values, monkeypatch):
+    """The pilot itself, on the local Secret Manager, as a manifest would have it."""
+    for name, value in {
+        **settings_of(Service.SPLIT2, VALUES),
+        "PGP_CONFIG_MAX_AGE": "0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name, value in values.items():
+        google.secret_manager.add(name, value)
+    source = GoogleSecretManager("pgp-live", endpoint=google.secret_manager.endpoint)
+    secrets = Split2(source=source)
+    server = make_server("127.0.0.1", 0, create_app(secrets), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+    secrets.handler().close()
+    secrets.close()
+
+
+def test_the_pilot_itself_passes_its_test(served_pilot, google, ops, tmp_path, monkeypatch):
+    monkeypatch.setattr(pilot, "PAUSE", 0.05)
+    record = tmp_path / "pilot.json"
+    google.secret_manager.add("SUCCESS_URL_SIGNING_KEY", "canary")  # it is pinned to the first
+    told = ops("test", "pilot", "--url", served_pilot, "--no-token", "--record", str(record))
+    assert "15 secrets, 7 of them static and at their pinned versions" in told
+    assert "LOG_LEVEL went from version 1 to 2 without a restart" in told
+    assert json.loads(record.read_text())["passed"] is True

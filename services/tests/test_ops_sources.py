@@ -244,3 +244,32 @@ def test_files_here_are_shown_from_here(found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").write_text("import os\nos.getenv('FEE')\n")
     assert audit([Path("a.py")], NAMES)[0].where == "a.py:2"
+
+
+def test_what_a_base_elsewhere_declares_is_used_by_those_who_derive_from_it(found):
+    base = "class B(SecretContainer):\n    fee = DynamicSecret('FEE')\n"
+    use = "class S(B):\n    handler = providers.Singleton(Handler, B.fee)\n"
+    assert found(shared__base=base, s__container=use) == []
+    assert found(shared__base=base, s__container="class S(B): pass") == [("base.py:2", "unused")]
+
+
+def test_classes_of_one_name_make_no_endless_circle(found):
+    assert (
+        found(
+            one="class A(B):\n    fee = DynamicSecret('FEE')\n    x = C(fee)\n",
+            two="class B(A): ...",
+        )
+        == []
+    )
+
+
+def test_the_rules_know_no_fleet():
+    folder = ROOT / "services" / "src" / "pgp_services" / "ops" / "sources"
+    imports = [
+        line
+        for file in folder.glob("*.py")
+        for line in file.read_text().splitlines()
+        if "import" in line and "pgp_services" in line
+    ]
+    own = ("pgp_services.ops.sources", "pgp_services.ops.findings")
+    assert [line for line in imports if not any(name in line for name in own)] == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pgp_services.ops.sources.program import assignments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pgp_services.ops.sources.names import Names
@@ -45,21 +45,27 @@ class Container:
     parents: list[Container] = field(default_factory=list)
     children: list[Container] = field(default_factory=list)
 
-    def lineage(self) -> Iterator[Container]:
+    def lineage(self) -> list[Container]:
         """Itself and all that it derives from."""
-        yield self
-        for parent in self.parents:
-            yield from parent.lineage()
+        return _reached(self, lambda each: each.parents)
 
-    def offspring(self) -> Iterator[Container]:
+    def offspring(self) -> list[Container]:
         """Itself and all that derive from it."""
-        yield self
-        for child in self.children:
-            yield from child.offspring()
+        return _reached(self, lambda each: each.children)
 
     def names(self) -> set[str]:
         """The secrets that an instance of it has."""
         return {name for each in self.lineage() for name, _ in each.declared.values()}
+
+
+def _reached(
+    first: Container, steps: Callable[[Container], Iterable[Container]]
+) -> list[Container]:
+    """What is reached, each once: classes are told apart by name alone, so there may be circles."""
+    found = [first]
+    for each in found:
+        found += [one for one in steps(each) if one not in found]
+    return found
 
 
 def containers_of(program: Program, names: Names) -> list[Container]:
