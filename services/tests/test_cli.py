@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import typer
+from dependency_injector import providers
 from typer.testing import CliRunner
 
 from pgp_config.emulator import SecretManagerEmulator
@@ -21,6 +24,7 @@ from pgp_services.cli import main
 from pgp_services.cli.naming import service_named
 from pgp_services.clients.telegram import Update
 from pgp_services.names import Service
+from pgp_services.server.container import Server
 from pgp_services.serving import server
 from pgp_services.serving.gunicorn_server import GunicornServer
 from pgp_services.serving.server import CannotServeError, serve
@@ -205,14 +209,15 @@ def test_a_process_that_is_told_not_to_ask_may_have_workers(started, bot, telegr
     assert telegram_server.seen == []
 
 
-def test_the_static_key_is_loaded_once_whatever_the_number_of_workers(started, values):
+def test_the_static_key_is_loaded_once_by_each_worker_and_not_by_their_parent(started, values):
+    """A parent that had loaded it would hold it for ever: no rotation would ever be taken up by all."""
     with SecretManagerEmulator(project="pgp-test") as manager:
         for name, value in values.items():
             manager.add(name, value)
         source = f"gsm://pgp-test?endpoint={manager.endpoint}"
         process, port = started("split2", "--workers", "2", PGP_CONFIG_SOURCE=source)
         assert [got(port, "/readyz") for _ in range(8)] == [200] * 8
-        assert manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY") == 1
+        assert manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY") == 2
         process.terminate()
         assert process.wait(30) == 0
 
@@ -307,11 +312,42 @@ def test_more_workers_than_a_service_may_have_are_refused(command, deployed, mon
     server._refuse_workers(Service.SERVER, 2, polls=False)
 
 
-def test_a_fault_of_the_start_is_the_commands_text(command, deployed, monkeypatch):
+def test_a_fault_of_the_start_is_the_commands_text(
+    command, deployed, in_this_process, monkeypatch, capfd
+):
     monkeypatch.delenv("CHANGENOW_API_KEY")
     ended = command("run", "split2", "--port", "0")
     assert ended.exit_code == 1
     assert "CHANGENOW_API_KEY" in ended.stderr
+
+
+def test_a_worker_that_cannot_load_ends_with_the_code_that_ends_gunicorn(
+    deployed, in_this_process, listener, monkeypatch, capsys
+):
+    monkeypatch.delenv("CHANGENOW_API_KEY")
+    pids = SimpleNamespace(getpid=count(1).__next__)  # that of a worker is not that of its parent
+    monkeypatch.setattr("pgp_services.serving.gunicorn_server.os", pids)
+    with pytest.raises(SystemExit) as end:
+        serve(Service.SPLIT2, listener, workers=1, threads=1)
+    assert end.value.code == 4
+    assert "CHANGENOW_API_KEY" in capsys.readouterr().err
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """gunicorn's one worker is this process; it serves nothing."""
+
+    def run(self):
+        self.cfg.post_fork(None, None)
+        try:
+            self.wsgi()
+            self.cfg.post_worker_init(None)
+        finally:
+            os.close(self.cfg.address[0])
+            self.cfg.worker_exit(None, None)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("gunicorn.app.base.BaseApplication.run", run)
 
 
 @pytest.fixture
@@ -320,11 +356,12 @@ def listener():
         yield listener
 
 
-def test_gunicorn_gets_the_application_that_is_made_already(deployed, listener, monkeypatch):
+def test_gunicorn_makes_the_application_in_a_worker(deployed, listener, monkeypatch):
     seen = {}
 
     def run(self):
         seen.update(app=self.wsgi(), cfg=self.cfg)
+        self.cfg.worker_exit(None, None)
         raise SystemExit(0)
 
     monkeypatch.setattr("gunicorn.app.base.BaseApplication.run", run)
@@ -336,49 +373,37 @@ def test_gunicorn_gets_the_application_that_is_made_already(deployed, listener, 
     assert listener.fileno() == -1  # gunicorn's now
     os.close(descriptor)
     assert cfg.control_socket_disable
+    assert not cfg.preload_app
     assert seen["app"].name == "pgp_services"
 
 
-def test_the_worker_that_serves_asks_telegram(monkeypatch):
-    said = []
-
-    class Polling:
-        def start(self):
-            said.append("start")
-
-        def stop(self):
-            said.append("stop")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        descriptor = listener.fileno()
-        gunicorn = GunicornServer(None, listener, Polling(), workers=1, threads=2, grace=3)
+def test_a_gunicorn_without_a_control_socket_is_as_good(listener):
+    descriptor = listener.fileno()
+    gunicorn = GunicornServer(None, listener, workers=1, threads=2, grace=3)
     os.close(descriptor)
-    cfg = gunicorn.cfg
-    cfg.post_worker_init(None)
-    cfg.worker_exit(None, None)
-    assert said == ["start", "stop"]
-    del cfg.settings["control_socket_disable"]  # a gunicorn before 25.1
+    del gunicorn.cfg.settings["control_socket_disable"]  # one before 25.1
     gunicorn.load_config()
 
 
-def test_updates_are_answered_like_requests_and_alerts_end_with_the_service(
-    deployed, listener, bot, monkeypatch, caplog
+def test_the_worker_that_serves_asks_telegram_and_answers_updates_like_requests(
+    deployed, in_this_process, listener, bot, telegram_server, monkeypatch, caplog
 ):
     for name, value in {**bot, "ALERTS_SOURCE": "env:"}.items():
         monkeypatch.setenv(name, value)
-    seen = {}
+    said = []
 
-    def run(self):
-        os.close(self.cfg.address[0])
-        hook = self.cfg.post_worker_init.__closure__
-        (polling,) = [cell.cell_contents for cell in hook]
-        seen["answer"] = polling._handle(Update(update_id=1))
-        raise SystemExit(0)
+    class Loop:
+        def __init__(self, handle, stop):
+            self.handle, self.stop = handle, stop
 
-    monkeypatch.setattr("gunicorn.app.base.BaseApplication.run", run)
-    with pytest.raises(SystemExit):
+        def run(self):
+            said.append(self.handle(Update(update_id=1)).status)
+            self.stop.wait(20)
+            said.append("stopped")
+
+    with Server.updates.override(providers.Factory(Loop)), pytest.raises(SystemExit):
         serve(Service.SERVER, listener, workers=1, threads=1)
-    assert seen["answer"].status == 200
+    assert said == [200, "stopped"]
     assert "PGP_SERVER_v1 (staging) answered 200: Nothing to do" in caplog.text
 
 
@@ -399,7 +424,7 @@ def test_uvicorn_gets_the_application_and_the_socket(
 
 
 def test_a_signal_before_anything_is_served_ends_it_well(deployed, listener, monkeypatch):
-    monkeypatch.setattr(registry, "deployed", lambda _: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(registry, "polls", lambda *_: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit) as end:
         serve(Service.SPLIT2, listener, workers=1, threads=1)
     assert end.value.code == 0

@@ -22,7 +22,6 @@ from pgp_services.names import Service
 from pgp_services.ops import monitoring
 from pgp_services.stage import environ
 from pgp_services.stage.local_fleet import LocalFleet
-from pgp_services.stage.processes import Gunicorn
 
 FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
 RUNBOOKS = sorted(FOLDER.glob("*.md"))
@@ -138,20 +137,10 @@ def iam(monkeypatch):
     return policies
 
 
-class PilotFleet(LocalFleet):
-    """Its services run under gunicorn, each worker with a container of its own."""
-
-    def _start(self, service):
-        app = f"pgp_services.serving.flask_app:create_app('{service}')"
-        process = Gunicorn(self.environ_of(service), self._folder, app)
-        self.services[service] = process
-        process.wait_until_ready()
-
-
 @pytest.fixture
 def fleet(tmp_path, signing_key, iam):
     """The pilot, as it is run, and all that it calls."""
-    fleet = PilotFleet(
+    fleet = LocalFleet(
         [Service.SPLIT2],
         max_age=0.2,
         hosts="noted",

@@ -1,26 +1,47 @@
-"""gunicorn for a Flask application that is made already: no command line, no configuration file."""
+"""gunicorn for a service: no command line, no configuration file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # it has no types
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]  # as above
+
+from pgp_config import PgpConfigError
 
 if TYPE_CHECKING:
     import socket
 
     from flask import Flask
 
-    from pgp_services.serving.polling import Polling
+#: With this code a worker ends whose application cannot be loaded: gunicorn ends then, and starts no other one.
+_CANNOT_LOAD: int = Arbiter.APP_LOAD_ERROR
+
+
+class Service(Protocol):
+    """What is served; each is called in a worker."""
+
+    def load(self) -> Flask:
+        """Make the application."""
+        ...
+
+    def begin(self) -> None:
+        """The worker serves from now on."""
+        ...
+
+    def end(self) -> None:
+        """The worker ends."""
+        ...
 
 
 class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with worker class `gthread`; forks its workers from this process.
 
     Args:
-        app: The application; its secrets are loaded.
+        served: Made in each worker.
         listener: Bound, and listening.
-        polling: Runs in the worker, for as long as it lives; there is one worker then.
         workers: Processes.
         threads: Threads in each.
         grace: Seconds for the requests at hand after SIGTERM.
@@ -28,15 +49,14 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
 
     def __init__(
         self,
-        app: Flask,
+        served: Service,
         listener: socket.socket,
-        polling: Polling | None,
         *,
         workers: int,
         threads: int,
         grace: int,
     ) -> None:
-        self._app = app
+        self._served = served
         self._options: dict[str, object] = {
             "bind": f"fd://{listener.detach()}",  # gunicorn closes it
             "worker_class": "gthread",
@@ -45,10 +65,9 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             "graceful_timeout": grace,
             "loglevel": "warning",
             "control_socket_disable": True,  # a way in that nobody asked for
+            "post_worker_init": lambda worker: served.begin(),  # noqa: ARG005  gunicorn's hook
+            "worker_exit": lambda server, worker: served.end(),  # noqa: ARG005  as above
         }
-        if polling is not None:
-            self._options["post_worker_init"] = lambda worker: polling.start()  # noqa: ARG005  gunicorn's hook
-            self._options["worker_exit"] = lambda server, worker: polling.stop()  # noqa: ARG005  as above
         super().__init__()
 
     def load_config(self) -> None:
@@ -57,6 +76,21 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             if name in self.cfg.settings:  # the control socket came with 25.1
                 self.cfg.set(name, value)
 
+    def run(self) -> None:
+        """Serve; left by `SystemExit`, in the parent with 0, or 1 if a worker could not load the application."""
+        parent = os.getpid()
+        try:
+            super().run()
+        except SystemExit as ended:
+            if ended.code == _CANNOT_LOAD and os.getpid() == parent:
+                ended.code = 1  # the worker has told why
+            raise
+
     def load(self) -> Flask:
-        """Gunicorn's hook: the application."""
-        return self._app
+        """Gunicorn's hook: the application, in a worker."""
+        try:
+            return self._served.load()
+        except PgpConfigError as fault:
+            print(fault, file=sys.stderr, flush=True)  # noqa: T201  a program
+        # Not raised in the handler: gunicorn would show the fault's traceback.
+        sys.exit(_CANNOT_LOAD)
