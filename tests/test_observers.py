@@ -18,6 +18,7 @@ from pgp_config.events import (
     Reloaded,
     ServedStale,
     StaticAnnounced,
+    StaticReadRefused,
     VersionRejected,
     notify,
 )
@@ -54,6 +55,11 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
             StaticAnnounced("Split2", "KEY", 8),
             "INFO",
             "KEY has a version 8; it is static, and read at the next start",
+        ),
+        (
+            StaticReadRefused("Split2", "KEY"),
+            "ERROR",
+            "Refused to fetch the static secret KEY: a scope was open",
         ),
         (
             Announced("Split2", "KEY", 8, "SECRET_VERSION_ADD"),

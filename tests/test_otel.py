@@ -1,18 +1,32 @@
-"""The gauges, read with OpenTelemetry's own SDK."""
+"""The metrics, read with OpenTelemetry's own SDK."""
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from pgp_config import DynamicSecret, SecretContainer
-from pgp_config.events import FetchFailed, TakenUp
-from pgp_config.observers.otel import OpenTelemetryObserver
+from pgp_config import (
+    DynamicSecret,
+    SecretContainer,
+    SecretForbidden,
+    SecretUnavailable,
+    StaticSecret,
+    StaticSecretInScope,
+    request_scope,
+)
+from pgp_config.events import Announced, FetchFailed, TakenUp, VersionRejected
+from pgp_config.observers.otel import CALL_BUCKETS, OpenTelemetryObserver
 
 CANARY = "canary-7f3a"
+WHERE = {"pgp_config.container": "Split2", "pgp_config.secret": "KEY"}
+ERROR = SecretUnavailable(f"is down ({CANARY})", remedy="Wait.", secret="KEY", container="Split2")
 
 
 class Split2(SecretContainer):
     key = DynamicSecret("KEY")
+
+
+class Hostpay3(SecretContainer):
+    wallet_private_key = StaticSecret("WALLET_PRIVATE_KEY")
 
 
 @pytest.fixture
@@ -27,46 +41,135 @@ def observer(reader):
     provider.shutdown()
 
 
-def gauges(reader):
-    data = reader.get_metrics_data()
-    metrics = data.resource_metrics[0].scope_metrics[0].metrics
-    return {m.name: {p.value: dict(p.attributes) for p in m.data.data_points} for m in metrics}
+@pytest.fixture
+def measured(reader):
+    """What a metric says now: of each set of attributes its value, of a histogram its count."""
+
+    def read(name, *, of=lambda point: getattr(point, "value", getattr(point, "count", None))):
+        data = reader.get_metrics_data()
+        metrics = data.resource_metrics[0].scope_metrics[0].metrics if data else []
+        assert CANARY not in str(metrics)
+        points = [p for m in metrics if m.name == name for p in m.data.data_points]
+        return [(dict(point.attributes), of(point)) for point in points]
+
+    return read
 
 
-def test_the_version_served_is_a_gauge_that_follows_a_rotation(
-    make, source, clock, observer, reader
-):
+@pytest.fixture
+def secrets(make, source, observer):
     source.add("KEY", f"{CANARY}-1")
     secrets = make(Split2, observers=[observer])
     secrets.load()
-    where = {"pgp_config.container": "Split2", "pgp_config.secret": "KEY"}
-    assert gauges(reader) == {"pgp_config.secret.version": {1: where}}
+    return secrets
+
+
+def test_the_version_served_is_a_gauge_that_follows_a_rotation(secrets, source, clock, measured):
+    assert measured("pgp_config.secret.version") == [(WHERE, 1)]
     source.add("KEY", f"{CANARY}-2")
     clock.advance(10)
     secrets.key()
-    shown = gauges(reader)
-    assert shown == {"pgp_config.secret.version": {2: where}}
+    assert measured("pgp_config.secret.version") == [(WHERE, 2)]
     clock.advance(10)
     secrets.key()
-    assert gauges(reader) == shown  # confirmed: said again
-    assert CANARY not in str(shown)
+    assert measured("pgp_config.secret.version") == [(WHERE, 2)]  # confirmed: said again
 
 
-def test_the_oldest_version_in_use_is_one_too_with_who_uses_it(observer, reader):
+def test_calls_are_a_histogram_of_their_seconds(make, source, clock, observer, measured):
+    source.add("KEY", f"{CANARY}-1")
+    answer = source.fetch
+
+    def slowly(name, version="latest"):
+        clock.advance(0.17)
+        return answer(name, version)
+
+    source.fetch = slowly
+    make(Split2, observers=[observer]).load()
+    calls = measured(
+        "pgp_config.source.call.duration",
+        of=lambda point: (point.count, round(point.sum, 3), tuple(point.explicit_bounds)),
+    )
+    assert calls == [(WHERE, (1, 0.17, CALL_BUCKETS))]
+
+
+def test_what_an_alert_asks_for_is_a_boundary_of_the_histogram():
+    assert 0.2 in CALL_BUCKETS
+    assert list(CALL_BUCKETS) == sorted(set(CALL_BUCKETS))
+
+
+def test_a_call_that_fails_says_with_which_error(secrets, source, clock, measured):
+    source.fail("KEY", SecretForbidden(f"may not be read ({CANARY})", remedy="Grant it."))
+    clock.advance(10)
+    secrets.key()
+    failed = {**WHERE, "error.type": "SecretForbidden"}
+    assert (failed, 1) in measured("pgp_config.source.call.duration")
+    assert (WHERE, 1) in measured("pgp_config.source.call.duration")
+    assert measured("pgp_config.secret.fetch_failures") == [(failed, 1)]
+    assert measured("pgp_config.secret.stale_reads") == [(WHERE, 1)]
+
+
+def test_a_foreign_error_of_a_source_gives_its_type_and_no_text(secrets, source, clock, measured):
+    source.fail("KEY", KeyError(CANARY))
+    clock.advance(10)
+    secrets.key()
+    calls = measured("pgp_config.source.call.duration")
+    assert ({**WHERE, "error.type": "KeyError"}, 1) in calls
+    failures = measured("pgp_config.secret.fetch_failures")
+    assert failures == [({**WHERE, "error.type": "SecretUnavailable"}, 1)]
+
+
+def test_reloads_are_counted_from_zero_and_without_a_version(secrets, source, clock, measured):
+    assert measured("pgp_config.secret.reloads") == [(WHERE, 0)]
+    for number in (2, 3):
+        source.add("KEY", f"{CANARY}-{number}")
+        clock.advance(10)
+        secrets.key()
+    assert measured("pgp_config.secret.reloads") == [(WHERE, 2)]
+
+
+def test_versions_that_may_not_be_served_are_counted(secrets, source, clock, measured):
+    assert measured("pgp_config.secret.rejected_versions") == [(WHERE, 0)]
+    source.add("KEY", b"\xff\xfe")
+    clock.advance(10)
+    secrets.key()
+    assert measured("pgp_config.secret.rejected_versions") == [(WHERE, 1)]
+
+
+@pytest.mark.parametrize("read", ["call", "load"])
+def test_a_static_secret_read_in_a_scope_is_counted(make, source, observer, measured, read):
+    source.add("WALLET_PRIVATE_KEY", CANARY)
+    secrets = make(Hostpay3, observers=[observer])
+    read = secrets.wallet_private_key if read == "call" else secrets.load
+    with request_scope(), pytest.raises(StaticSecretInScope):
+        read()
+    where = {"pgp_config.container": "Hostpay3", "pgp_config.secret": "WALLET_PRIVATE_KEY"}
+    assert measured("pgp_config.secret.refused_static_reads") == [(where, 1)]
+    assert source.calls == []
+
+
+def test_warm_reads_measure_nothing(make, source, events):
+    source.add("KEY", f"{CANARY}-1")
+    secrets = make(Split2, observers=[events])
+    secrets.load()
+    events.clear()
+    for _ in range(10):
+        with request_scope():
+            assert secrets.key() is secrets.key()
+    assert events == []
+
+
+def test_the_oldest_version_in_use_is_a_gauge_with_who_uses_it(observer, measured):
     observer(TakenUp("Split2", "KEY", "split2", "host-1", 8, (7, 8)))
     observer(TakenUp("Split2", "OTHER", "split2", "host-1", None, ()))
-    observer(FetchFailed("Split2", "KEY", None, 1.0))
-    assert gauges(reader) == {
-        "pgp_config.secret.oldest_version_in_use": {
-            7: {
-                "pgp_config.container": "Split2",
-                "pgp_config.secret": "KEY",
-                "pgp_config.service": "split2",
-                "pgp_config.instance": "host-1",
-            }
-        }
-    }
+    who = {"pgp_config.service": "split2", "pgp_config.instance": "host-1"}
+    assert measured("pgp_config.secret.oldest_version_in_use") == [({**WHERE, **who}, 7)]
+
+
+def test_events_of_other_kinds_are_not_measured(observer, reader):
+    observer(Announced("Split2", "KEY", 8, "SECRET_VERSION_ADD"))
+    assert reader.get_metrics_data() is None
 
 
 def test_without_a_meter_it_takes_the_global_one():
-    OpenTelemetryObserver()(TakenUp("Split2", "KEY", "split2", "host-1", 8, (8,)))
+    observer = OpenTelemetryObserver()
+    observer(FetchFailed("Split2", "KEY", ERROR, 1.0))
+    observer(VersionRejected("Split2", "KEY", 8, ERROR))

@@ -205,3 +205,9 @@ def test_values_are_of_their_types(running, fleet_values):
         value = provider()
         if isinstance(value, SecretStr):
             assert value.get_secret_value() == fleet_values[name]
+
+
+async def test_its_connections_are_closed_in_coroutines_too(running):
+    handler = registry.handler_of(running.secrets)
+    await handler.aclose()
+    await handler.aclose()

@@ -139,6 +139,14 @@ def test_half_an_exchange_is_none(hostpay1, tasks_server):
     assert tasks_server.tasks == []
 
 
+def test_502_for_a_currency_that_the_wallet_does_not_pay_before_there_is_an_exchange(
+    hostpay1, changenow, tasks_server, caplog
+):
+    assert hostpay1.send("/", payout(swap_currency="usdt", amount="100"), TPS)[0] == 502
+    assert "NotPaidInEth" in caplog.text
+    assert (exchanges_made(changenow), tasks_server.tasks) == ([], [])
+
+
 def test_a_payout_that_is_told_of_twice_goes_on_once(hostpay1, changenow, tasks_server, claims_of):
     first = hostpay1.send("/", payout(), TPS)
     assert hostpay1.send("/", payout(timestamp=int(time.time()) - 60), TPS)[:2] == first[:2]

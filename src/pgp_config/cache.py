@@ -43,6 +43,7 @@ from pgp_config.errors import (
 )
 from pgp_config.events import (
     Announced,
+    CallFailed,
     Confirmed,
     Fetched,
     FetchFailed,
@@ -379,6 +380,7 @@ class Cache:
         clock: Monotonic seconds; tests give their own.
         chance: A number from 0 to 1 for jitter; tests give their own.
         budget: Seconds that a reader waits at most.
+        pinned: The version's number at which a static secret is loaded, by name; `latest` for the others.
 
     Attributes:
         generation: What scopes pin.
@@ -396,6 +398,7 @@ class Cache:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         budget: float = READ_BUDGET,
+        pinned: Mapping[str, int] | None = None,
     ) -> None:
         self.container = container
         self.generation: Mapping[Spec[Any], Known[Any]] = {}
@@ -406,6 +409,7 @@ class Cache:
         self._source = source
         self._observers = tuple(observers)
         self._chance = chance
+        self._pinned = dict(pinned or {})
         self._entries: dict[Spec[Any], _Entry] = {}
         self._ahead: set[int] = set()
         self._released: Callable[[object], None] | None = None
@@ -839,7 +843,7 @@ class Cache:
         if known is not None and not flight.confirms:
             return self._bring_announced(entry, known, flight)
         try:
-            payload = self._call(entry.spec, "latest")
+            payload = self._call(entry.spec, self._pinned.get(entry.spec.name, "latest"))
         except SecretDisabled:
             found = (
                 None
@@ -948,10 +952,16 @@ class Cache:
         return found
 
     def _call(self, spec: Spec[Any], version: int | str) -> Payload:
-        with gate.call():
-            began = self.clock()
-            payload = self._source.fetch(spec.name, version)
-            elapsed = self.clock() - began
+        began = self.clock()
+        try:
+            with gate.call():
+                began = self.clock()
+                payload = self._source.fetch(spec.name, version)
+        except BaseException as fault:
+            failure, elapsed = type(fault).__name__, self.clock() - began
+            self.tell(CallFailed(self.container, spec.name, failure, elapsed))
+            raise
+        elapsed = self.clock() - began
         self.tell(Fetched(self.container, spec.name, payload.version, elapsed))
         return payload
 

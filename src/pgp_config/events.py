@@ -41,6 +41,21 @@ class Fetched(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CallFailed(Event):
+    """The source did not answer one call with a version.
+
+    The fetch that made it may bring one all the same, by other calls: where the newest is disabled, say.
+
+    Attributes:
+        failure: The name of what was raised; its text may hold anything.
+        seconds: How long the call took, by the monotonic clock.
+    """
+
+    failure: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FetchFailed(Event):
     """A fetch failed; the secret is not asked for again before the pause is over.
 
@@ -255,6 +270,11 @@ class StaticAnnounced(Event):
     """
 
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaticReadRefused(Event):
+    """A static secret that was not loaded at start-up was asked for while a scope was open: not fetched."""
 
 
 @dataclass(frozen=True, slots=True)

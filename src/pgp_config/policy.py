@@ -1,8 +1,9 @@
-"""The rules a declaration is held to: how fresh a value must be, and which names must stay static."""
+"""The rules a declaration is held to: how fresh a value must be, which names must stay static, what is pinned."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 #: Environment variables with the default `max_age` and `max_stale` of a process, in seconds.
 MAX_AGE_VARIABLE, MAX_STALE_VARIABLE = "PGP_CONFIG_MAX_AGE", "PGP_CONFIG_MAX_STALE"
+
+#: Environment variable with the version numbers at which a process loads static secrets.
+PINNED_VARIABLE = "PGP_CONFIG_PINNED"
+
+#: One pin of that variable: a secret's name and a version's number.
+_PIN = re.compile(r"\s*([^=,\s]+)=([1-9][0-9]{0,9})\s*", re.ASCII)
 
 #: Seconds for which a last good value is served in an outage, unless a Freshness says otherwise.
 DEFAULT_MAX_STALE = 3600.0
@@ -201,3 +208,58 @@ def _refuse_other_classes(allowed: Mapping[str, str]) -> None:
                 remedy="Say which: allowed={'NAME': 'dynamic'}.",
                 secret=name,
             )
+
+
+def pins_from_environ(environ: Mapping[str, str]) -> dict[str, int]:
+    """The pinned versions of a process: `PGP_CONFIG_PINNED="NAME=7,OTHER=3"`, else none.
+
+    Raises:
+        DeclarationError: If the variable is not such a list; nothing of it is shown.
+    """
+    text = environ.get(PINNED_VARIABLE, "")
+    found = [_PIN.fullmatch(part) for part in text.split(",")] if text.strip() else []
+    pins = {match[1]: int(match[2]) for match in found if match}
+    if len(pins) != len(found):
+        raise DeclarationError(
+            f"the environment variable {PINNED_VARIABLE} is no list of names and version numbers",
+            remedy="Write each name once, with a number of 1 or more: NAME=7,OTHER=3.",
+        )
+    return pins
+
+
+def faults_of_pins(
+    pins: Mapping[str, int], declared: Mapping[str, ReloadClass]
+) -> list[DeclarationError]:
+    """What is wrong with the pinned versions of a container.
+
+    Args:
+        pins: A version's number for each pinned secret.
+        declared: The class of each secret of the container, by name.
+    """
+    faults = [_fault_of_pin(name, pins[name], declared.get(name)) for name in sorted(pins)]
+    return [fault for fault in faults if fault is not None]
+
+
+def _fault_of_pin(
+    name: str, number: object, declared: ReloadClass | None
+) -> DeclarationError | None:
+    if declared is None:
+        return DeclarationError(
+            "is pinned to a version, and the container does not declare it",
+            remedy=f"Remove it from {PINNED_VARIABLE} or pinned=…; a second container of the process takes its own: "
+            "pinned={}.",
+            secret=name,
+        )
+    if declared == "dynamic":
+        return DeclarationError(
+            "is pinned to a version, and is dynamic: its rotations would never be seen",
+            remedy=f"Remove it from {PINNED_VARIABLE} or pinned=…: only static secrets are pinned.",
+            secret=name,
+        )
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        return DeclarationError(
+            "is pinned to what is no version number",
+            remedy="Give a whole number, 1 or more.",
+            secret=name,
+        )
+    return None

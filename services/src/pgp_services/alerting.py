@@ -145,7 +145,8 @@ def alerts_from(source_url: str | None) -> SlackTeller | None:
     """
     if source_url is None:
         return None
-    secrets = Alerting(source=source_from_url(source_url))
+    # PGP_CONFIG_PINNED is about the service's own container.
+    secrets = Alerting(source=source_from_url(source_url), pinned={})
     try:
         secrets.load()
     except PgpConfigError as fault:

@@ -24,7 +24,7 @@ def digest(what: str, *parts: str | int) -> str:
     return hashlib.sha256(json.dumps([what, *parts]).encode()).hexdigest()
 
 
-def digest_of(claims: Claims, call: Call) -> str:
+def digest_of(claims: Claims, call: Call | None = None) -> str:
     """The digest of a token that says nothing that identifies its cause by itself.
 
     Two payments of one payer may have the same claims in the same second, and so the same token; they come as two
@@ -32,7 +32,8 @@ def digest_of(claims: Claims, call: Call) -> str:
 
     Args:
         claims: The token's claims.
-        call: The call that brought it; headers of this name are Cloud Tasks' own, and nobody else's.
+        call: The call that brought it, if Cloud Tasks did: nobody else calls there, and the header is its own.
     """
     said = json.dumps(claims.model_dump(mode="json"), sort_keys=True)
-    return digest(claims.kind, said, call.headers.get(TASK_NAME, ""))
+    task = "" if call is None else call.headers.get(TASK_NAME, "")
+    return digest(claims.kind, said, task)

@@ -8,6 +8,7 @@ from pgp_services.failures import Refused
 
 if TYPE_CHECKING:
     from pgp_services.clients.changenow import Exchange
+    from pgp_services.tokens import Currency
 
 #: Words for an exchange that nobody has paid for.
 UNPAID = frozenset({"new", "waiting"})
@@ -17,8 +18,22 @@ FINISHED = "finished"
 FAILED = frozenset({"failed", "refunded", "expired"})
 
 
+class NotPaidInEth(Refused):
+    """The host wallet pays in ETH only, and this is in another currency: somebody has to look."""
+
+
 class ExchangeFailed(Refused):
     """The exchange has ended without a payout, or cannot be paid for: somebody has to look."""
+
+
+def require_eth(currency: Currency) -> None:
+    """See that the host wallet pays in a currency.
+
+    Raises:
+        NotPaidInEth: If it does not.
+    """
+    if currency != "eth":
+        raise NotPaidInEth(f"the host wallet pays in ETH only, and not in {currency}")
 
 
 def require_payable(exchange: Exchange) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from dependency_injector import providers
 
-from pgp_config import SecretContainer, source_from_url
-from pgp_services import catalogue
+from pgp_config import SecretContainer, default_observers, source_from_url
+from pgp_services import catalogue, telemetry
 from pgp_services.alerting import alerts_from
 from pgp_services.clients.cloud_tasks import TasksClient
 from pgp_services.clients.telegram import TelegramClient
@@ -30,9 +30,13 @@ logger = logging.getLogger("pgp_services")
 _LOGGERS = (logger, logging.getLogger("pgp_config"))
 
 
+#: How a line of the log is made; alerts look for what follows the time.
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
 def log_to_stderr() -> None:
     """Log as Cloud Run wants it, a line on stderr; nothing, if logging is configured already."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format=LOG_FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +130,18 @@ class Fleet(SecretContainer):
     )
 
     @classmethod
-    def deployed(cls) -> Self:
+    def deployed(cls, service: str | None = None) -> Self:
         """The container of a deployed service, by its environment variables; logs go to stderr.
+
+        Args:
+            service: Its name, under which it is measured; that of the class by default.
 
         Raises:
             DeclarationError: If PGP_CONFIG_SOURCE is not set or names no source.
         """
         log_to_stderr()
-        return cls(source=source_from_url(required(SOURCE_VARIABLE)))
+        observers = [*default_observers, *telemetry.observers(service or cls.__name__)]
+        return cls(source=source_from_url(required(SOURCE_VARIABLE)), observers=observers)
 
 
 class WithDatabase(Fleet):

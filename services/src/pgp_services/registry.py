@@ -70,7 +70,7 @@ def deployed(service: Service) -> Fleet:
     Raises:
         DeclarationError: If PGP_CONFIG_SOURCE is not set or names no source.
     """
-    return container_of(service).deployed()
+    return container_of(service).deployed(service)
 
 
 def handler_of(secrets: Fleet) -> Handler:

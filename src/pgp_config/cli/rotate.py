@@ -121,7 +121,11 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     ] = None,
     settle: Annotated[
         float,
-        typer.Option(min=0, help="Seconds for which processes that are starting are waited for."),
+        typer.Option(
+            min=0,
+            envvar="PGP_CONFIG_SETTLE",
+            help="Seconds for which processes that are starting are waited for.",
+        ),
     ] = SETTLE,
     keep_old: Annotated[
         bool | None,

@@ -22,6 +22,7 @@ from pgp_config.events import (
     Reloaded,
     ServedStale,
     StaticAnnounced,
+    StaticReadRefused,
     TakenUp,
     UptakeUnreported,
     VersionRefused,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _Line = tuple[int, str]
+
+#: How the line of a `StaticReadRefused` begins; alerts look for it.
+STATIC_REFUSED = "Refused to fetch the static secret"
 
 
 def _loaded(event: Loaded) -> _Line:
@@ -84,6 +88,10 @@ def _static_announced(event: StaticAnnounced) -> _Line:
     )
 
 
+def _static_refused(event: StaticReadRefused) -> _Line:
+    return logging.ERROR, f"{STATIC_REFUSED} {event.secret}: a scope was open"
+
+
 def _taken_up(event: TakenUp) -> _Line:
     older = [str(number) for number in event.in_use if number != event.version]
     rest = f"and still {', '.join(older)}" if older else "and no other"
@@ -132,6 +140,7 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
     ServedStale: _stale,
     VersionRefused: _refused,
     StaticAnnounced: _static_announced,
+    StaticReadRefused: _static_refused,
     TakenUp: _taken_up,
     UptakeUnreported: _unreported,
     VersionRejected: _rejected,

@@ -14,9 +14,9 @@ from dependency_injector import containers, providers
 
 from pgp_config.cache import MAX_CALLS, Cache
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
-from pgp_config.events import default_observers
+from pgp_config.events import StaticReadRefused, default_observers
 from pgp_config.leases import Registry, aclose_all, close_all
-from pgp_config.policy import Freshness, ReloadPolicy
+from pgp_config.policy import Freshness, ReloadPolicy, faults_of_pins, pins_from_environ
 from pgp_config.providers.graph import (
     Finding,
     faults_of,
@@ -30,7 +30,7 @@ from pgp_config.sources.base import Source
 from pgp_config.uptake import Uptake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
 
     from pgp_config.cache import Flight, Landing, SecretStatus, Spec
@@ -146,6 +146,7 @@ class _Operations:
         missing = [s for s in cache.specs() if cache.current(s) is None]
         static = [spec for spec in missing if not spec.dynamic]
         if static and open_scope() is not None:
+            cache.tell(StaticReadRefused(cache.container, static[0].name))
             raise StaticSecretInScope(
                 "is static and would be loaded while a scope is open",
                 remedy="Call load() when the service starts, outside request_scope().",
@@ -289,12 +290,16 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         observers: Told of every event; by default what `default_observers` holds.
         uptake: Where the process reports which versions it uses; by default what `PGP_CONFIG_UPTAKE`
             says, or nowhere.
+        pinned: The version's number at which a static secret is loaded, by name, in place of the newest: a
+            new version is then not taken up by a restart, but by a deployment. By default what
+            `PGP_CONFIG_PINNED="NAME=7,OTHER=3"` says.
         clock: Monotonic seconds; a test gives a fake one.
         chance: Numbers from 0 to 1 for jitter; a test gives a constant.
         overriding_providers: As in dependency_injector: providers by attribute name.
 
     Raises:
-        DeclarationError: If the declaration has faults; all of them are named.
+        DeclarationError: If the declaration has faults, or what is pinned is no static secret of it; all
+            of them are named.
     """
 
     #: Which names may not be dynamic; a subclass sets its own.
@@ -309,6 +314,7 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         freshness: Freshness | None = None,
         observers: Iterable[Observer] | None = None,
         uptake: Uptake | None = None,
+        pinned: Mapping[str, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         **overriding_providers: providers.Provider[Any] | object,
@@ -317,6 +323,10 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         _refuse_non_source(source, cls.__name__)
         # dependency_injector gives an instance of `instance_type`, with the same attributes.
         container: Self = super().__new__(cls, **overriding_providers)
+        pins = pins_from_environ(os.environ) if pinned is None else pinned
+        declared = secrets_of(container.providers.values())
+        classes = {secret.name: secret.reload_class for secret in declared}
+        _refuse_faults(cls.__name__, faults_of_pins(pins, classes))
         told = tuple(default_observers if observers is None else observers)
         uptake = uptake or Uptake.from_environ(os.environ)
         reporter = None if uptake is None else uptake.reporter(cls.__name__, told, chance)
@@ -326,6 +336,7 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
             observers=told if reporter is None else (*told, reporter),
             clock=clock,
             chance=chance,
+            pinned=pins,
         )
         bounds = freshness or Freshness.from_environ(os.environ)
         container.attach(cache, bounds, cls.reload_policy, reporter)

@@ -18,6 +18,7 @@ from pgp_config.errors import (
     PgpConfigError,
     StaticSecretInScope,
 )
+from pgp_config.events import StaticReadRefused
 from pgp_config.scopes import Scope, current_scope, declared_names, open_scope
 from pgp_config.secret import Decoder, Versioned
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from pgp_config.cache import Cache, Known
-    from pgp_config.policy import Freshness
+    from pgp_config.policy import Freshness, ReloadClass
     from pgp_config.secret import Payload
     from pgp_config.verdicts import Verdicts
 
@@ -114,6 +115,11 @@ class SecretProvider(providers.Provider[T]):
     def is_dynamic(self) -> bool:
         """Whether the value may change while the process runs."""
         return isinstance(self, DynamicSecret)
+
+    @property
+    def reload_class(self) -> ReloadClass:
+        """`static` or `dynamic`."""
+        return "dynamic" if self.is_dynamic else "static"
 
     @property
     def has_overlap(self) -> bool:
@@ -562,6 +568,7 @@ class StaticSecret(SecretProvider[T]):
 
     def _load(self, cache: Cache, scope: Scope | None) -> Waiting:
         if scope is not None and not cache.closed:
+            cache.tell(StaticReadRefused(cache.container, self.name))
             raise StaticSecretInScope(
                 "is static, was not loaded at start-up, and is not fetched while a scope is open",
                 remedy="Call load() or aload() on the container when the service starts.",

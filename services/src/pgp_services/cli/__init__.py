@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pgp_services.cli.listing import listing
+from pgp_services.cli.ops import ops
 from pgp_services.cli.run import run
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
 )
 app.command("list")(listing)
 app.command()(run)
+app.add_typer(ops, name="ops")
 
 
 def main() -> None:

@@ -6,7 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from pgp_services.clients.changenow import NewExchange
-from pgp_services.exchanges import FINISHED, UNPAID, ExchangeFailed, require_alive, require_payable
+from pgp_services.exchanges import (
+    FINISHED,
+    UNPAID,
+    ExchangeFailed,
+    require_alive,
+    require_eth,
+    require_payable,
+)
 from pgp_services.failures import BadRequest
 from pgp_services.serving.bodies import token_in
 from pgp_services.serving.routes import Route
@@ -97,6 +104,7 @@ class HostPay1Handler(TaskHandler):
         the payout.
         """
         payout = self._payout(call)
+        require_eth(payout.swap_currency)
         exchange = self._exchange(payout)
         request = StatusRequest(**exchange.model_dump(), timestamp=self.now())
         name = f"{payout.payout_id}-status"

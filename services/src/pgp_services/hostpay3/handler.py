@@ -54,6 +54,7 @@ from pgp_services.clients.ethereum import (
     Underpriced,
 )
 from pgp_services.clients.wallet import TRANSFER_GAS
+from pgp_services.exchanges import require_eth
 from pgp_services.failures import Refused, Unavailable
 from pgp_services.hostpay3.transactions import (
     MOST_LOOKS,
@@ -107,7 +108,7 @@ class TooLate(Refused):
 
 
 class NotOurs(Refused):
-    """The payment was begun with another wallet, on another chain, or is not in ETH."""
+    """The payment was begun with another wallet, or on another chain."""
 
 
 class PaymentFailed(Refused):
@@ -165,8 +166,7 @@ class HostPay3Handler(TaskHandler):
             Accepted(ReservedPayment, key),
         ]
         step = verify_one_of(accepted, token_in(call.body), self._clock())
-        if step.swap_currency != "eth":
-            raise NotOurs("the host wallet pays in ETH only")
+        require_eth(step.swap_currency)
         return self._reserve(step) if isinstance(step, PaymentOrder) else self._look(step)
 
     # -- reserve -----------------------------------------------------------------------------

@@ -482,7 +482,12 @@ def _copy(message: Message) -> Message:
 def _complete(queue: Message) -> Message:
     """The same with Google's choice for what is not set."""
     filled = types.Queue(rate_limits=rules.DEFAULT_LIMITS, retry_config=rules.DEFAULT_RETRIES)
-    types.Queue.pb(filled).MergeFrom(types.Queue.pb(queue))
+    given, retries = types.Queue.pb(queue), types.Queue.pb(filled).retry_config
+    for pause in ("min_backoff", "max_backoff"):
+        if given.retry_config.HasField(pause):
+            # Durations are merged field by field: the seconds of one, the fraction of the other.
+            retries.ClearField(pause)
+    types.Queue.pb(filled).MergeFrom(given)
     rules.require_sound_queue(filled)
     return filled
 

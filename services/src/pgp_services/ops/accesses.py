@@ -1,0 +1,173 @@
+"""Whether a log of accesses holds what it may hold: readers of the catalogue, static secrets at start-up only.
+
+How a start is told from a request: a service that starts reads all its static secrets, each once, within
+seconds. So the accesses of an account to static secrets are taken in bursts (no pause of more than `QUIET`
+seconds within one), and in each burst every static secret of that service has to be read equally often: once a
+container that started. What exceeds that was read by something else than a start, and is a finding. Where the log
+also tells of the starts of containers, there may be no more complete sets in a burst than starts in
+the `START_UP` seconds before its end, and the burst has to begin after one.
+
+What this rests on: a service has at least two static secrets (checked), and one process a container loads them (`pgp-services
+run` loads before it forks). A start whose call was answered and repeated all the same, by a time-out at
+its side, is a finding too: rather one too many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pgp_services import catalogue
+from pgp_services.names import Service
+from pgp_services.ops import access
+from pgp_services.ops.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    from pgp_services.ops.audit_log import Access, Export, Start
+
+#: Seconds without an access of a static secret that end a burst: more than a fetch's whole budget.
+QUIET = timedelta(seconds=5)
+
+#: Seconds after the start of a container within which its static secrets are read.
+START_UP = timedelta(seconds=120)
+
+_INCIDENT = "docs/runbooks/: static secret read during a request"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an export comes to.
+
+    Attributes:
+        findings: What may not be.
+        starts: Starts that were found, by service.
+    """
+
+    findings: list[Finding]
+    starts: dict[Service, int]
+
+
+def judge(
+    export: Export, project: str, services: Collection[Service], operators: Collection[str] = ()
+) -> Reading:
+    """Judge the accesses of the services' secrets.
+
+    Args:
+        export: The log.
+        project: The project's id, for the accounts' addresses.
+        services: Which services are looked at; accesses by strangers are findings for all secrets of theirs.
+        operators: Addresses of people who may read secrets too; none of them a static one by taking on
+            a service's identity.
+    """
+    accounts = {access.account_of(service, project): service for service in Service}
+    watched = {row.name for service in services for row in catalogue.secrets_of(service)}
+    findings: list[Finding] = []
+    static: dict[Service, list[Access]] = defaultdict(list)
+    for each in export.accesses:
+        service = accounts.get(each.principal)
+        if each.secret not in watched or (service is not None and service not in services):
+            continue
+        found = _stranger(each, service, operators)
+        if found is not None:
+            findings.append(found)
+        elif service is not None and _is_static(each.secret) and each.behind is None:
+            static[service].append(each)
+    starts: dict[Service, int] = {}
+    for service in services:
+        known = [start for start in export.starts if start.service == access.cloud_name(service)]
+        starts[service], beyond = _of_requests(service, static[service], known)
+        findings += beyond
+    return Reading(sorted(findings), starts)
+
+
+def _is_static(secret: str) -> bool:
+    return catalogue.CATALOGUE[secret].reload_class == "static"
+
+
+def _stranger(each: Access, service: Service | None, operators: Collection[str]) -> Finding | None:
+    """Whether an access was by somebody who has no business with the secret."""
+    who = each.principal or "an unknown principal"
+    remedy = "Find out who it was; pgp-services ops deploy base --prune ends their access."
+    if service is None:
+        if each.principal in operators:
+            return None
+        return _finding(each, "stranger", f"{who} {_verb(each)}", remedy)
+    if service not in catalogue.CATALOGUE[each.secret].readers:
+        return _finding(each, "not-allowed", f"{service} {_verb(each)}", remedy)
+    if each.behind is not None and (_is_static(each.secret) or each.behind not in operators):
+        return _finding(
+            each, "impersonated", f"{each.behind}, as {service}, {_verb(each)}", remedy
+        )
+    if not each.allowed:
+        return _finding(
+            each, "denied", f"{service} was denied it", "Run: pgp-services ops deploy base."
+        )
+    return None
+
+
+def _verb(each: Access) -> str:
+    return "read it" if each.allowed else "was denied it"
+
+
+def _finding(each: Access, rule: str, text: str, remedy: str) -> Finding:
+    return Finding(each.secret, rule, f"{text} at {_shown(each.at)}", remedy)
+
+
+def _shown(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds")
+
+
+# -- static secrets ----------------------------------------------------------------------------
+
+
+def _of_requests(
+    service: Service, accesses: list[Access], starts: list[Start]
+) -> tuple[int, list[Finding]]:
+    """How often a service started, and the accesses that belong to no start."""
+    rows = catalogue.secrets_of(service)
+    names = [row.name for row in rows if row.reload_class == "static"]
+    sets, findings = 0, []
+    for burst in _bursts(accesses):
+        counts = Counter(each.secret for each in burst)
+        complete = min(counts[name] for name in names)
+        legitimate = min(complete, _started(burst, starts)) if starts else complete
+        sets += legitimate
+        findings += _beyond(service, burst, legitimate, names)
+    return sets, findings
+
+
+def _bursts(accesses: Iterable[Access]) -> Iterable[list[Access]]:
+    burst: list[Access] = []
+    for each in accesses:
+        if burst and each.at - burst[-1].at > QUIET:
+            yield burst
+            burst = []
+        burst.append(each)
+    if burst:
+        yield burst
+
+
+def _started(burst: list[Access], starts: list[Start]) -> int:
+    """The containers that were starting while a burst went on."""
+    begin, end = burst[0].at, burst[-1].at
+    return sum(begin - START_UP <= start.at <= end for start in starts)
+
+
+def _beyond(
+    service: Service, burst: list[Access], legitimate: int, names: list[str]
+) -> list[Finding]:
+    """A finding for each secret that was read more often than containers started."""
+    findings = []
+    for name in names:
+        reads = [each for each in burst if each.secret == name]
+        excess = len(reads) - legitimate
+        if excess > 0:
+            why = f"{legitimate} of {len(reads)} reads belong to a start of a container"
+            text = f"{service} read this static secret {excess} times beyond a start ({why})"
+            findings.append(_finding(reads[-1], "static-read", text, f"An incident: {_INCIDENT}."))
+    return findings

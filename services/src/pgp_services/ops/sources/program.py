@@ -1,0 +1,243 @@
+"""A program as an audit reads it: its modules, what their names stand for, and texts that can be told without running it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: Names that stand for names, at most, in a row: enough, and no circle is followed for ever.
+_DEPTH = 8
+
+#: Folders that are no program's own.
+_FOREIGN = frozenset({".venv", "venv", "node_modules", "__pycache__", "site-packages", ".git"})
+
+#: The escape: a comment on the line, with a reason.
+_ESCAPE = re.compile(r"#\s*audit:\s*allow\b(?P<reason>.*)")
+
+
+@dataclass(eq=False)
+class Module:
+    """A file of Python.
+
+    Attributes:
+        path: The file.
+        shown: How it is named in findings.
+        tree: Its syntax.
+        name: Its dotted name, by the packages that it is in.
+        lines: Its text.
+        constants: What is assigned to its names, at the top and in its classes (`Class.NAME`).
+        aliases: What its imported names stand for, dotted.
+    """
+
+    path: Path
+    shown: str
+    tree: ast.Module
+    name: str
+    lines: list[str]
+    constants: dict[str, ast.expr] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in ast.walk(self.tree):
+            self._import(node)
+        self._assign(self.tree.body, "")
+
+    def _import(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            for each in node.names:
+                first = each.name.partition(".")[0]
+                self.aliases[each.asname or first] = each.name if each.asname else first
+        elif isinstance(node, ast.ImportFrom):
+            package = self._package(node)
+            for each in node.names:
+                self.aliases[each.asname or each.name] = f"{package}.{each.name}".lstrip(".")
+
+    def _package(self, node: ast.ImportFrom) -> str:
+        """Where a `from` looks: relative to this module's package, if it has dots."""
+        if not node.level:
+            return node.module or ""
+        is_package = self.path.name == "__init__.py"
+        parts = self.name.split(".")
+        kept = parts[: len(parts) - node.level + is_package]
+        return ".".join([*kept, *filter(None, [node.module])])
+
+    def _assign(self, body: Iterable[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                self._assign(node.body, f"{node.name}.")
+            for name, value in assignments(node):
+                self.constants[prefix + name] = value
+
+    def dotted(self, node: ast.AST) -> str | None:
+        """What a name or an attribute stands for: `e.get` is `os.environ.get` after `e = os.environ`."""
+        return self._dotted(node, _DEPTH)
+
+    def _dotted(self, node: ast.AST, depth: int) -> str | None:
+        if depth and isinstance(node, ast.Attribute):
+            base = self._dotted(node.value, depth - 1)
+            return None if base is None else f"{base}.{node.attr}"
+        if not depth or not isinstance(node, ast.Name):
+            return None
+        if node.id in self.aliases:
+            return self.aliases[node.id]
+        meant = self._environments.get(node.id)
+        return node.id if meant is None else self._dotted(meant, depth - 1)
+
+    @cached_property
+    def _environments(self) -> dict[str, ast.expr]:
+        """Names, local ones included, to which a name or an attribute is assigned."""
+        return {
+            name: value
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.stmt)
+            for name, value in assignments(node)
+            if isinstance(value, ast.Attribute)
+        }
+
+    @cached_property
+    def docstrings(self) -> set[int]:
+        """Ids of the constants that are statements of their own: they are read by nobody."""
+        return {
+            id(node.value)
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+
+    def texts(self) -> Iterator[tuple[ast.Constant, str]]:
+        """Every literal text that is no docstring, nor a part of an f-string's format."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Constant) and id(node) not in self.docstrings:
+                if isinstance(node.value, str):
+                    yield node, node.value
+                elif isinstance(node.value, bytes):
+                    yield node, node.value.decode("latin-1")
+
+    def escape(self, node: ast.AST) -> str | None:
+        """The reason of an `# audit: allow REASON` on a node's first or last line; None without one."""
+        first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", None)
+        for number in {first, last or first}:
+            found = _ESCAPE.search(self.lines[number - 1])
+            if found is not None:
+                return found["reason"].strip()
+        return None
+
+
+def assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """The names to which a statement assigns, each with the value."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+        yield node.target.id, node.value
+
+
+class Program:
+    """All modules of an audit.
+
+    Args:
+        modules: Which.
+    """
+
+    def __init__(self, modules: Iterable[Module]) -> None:
+        self.modules = list(modules)
+        self._by_name = {module.name: module for module in self.modules}
+
+    def text(self, node: ast.AST | None, module: Module, depth: int = _DEPTH) -> str | None:
+        """The text that an expression gives; None if that cannot be told without running it.
+
+        Args:
+            node: A literal, a constant's name, an f-string or a sum of those.
+            module: Where it stands.
+            depth: Names in a row that are followed.
+        """
+        if isinstance(node, ast.Constant):
+            return node.value if isinstance(node.value, str) else None
+        if node is None or not depth:
+            return None
+        if isinstance(node, ast.JoinedStr):
+            return self._joined(node.values, module, depth)
+        if isinstance(node, ast.FormattedValue):
+            plain = node.conversion == -1 and node.format_spec is None
+            return self.text(node.value, module, depth - 1) if plain else None
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return self._joined([node.left, node.right], module, depth)
+        return self._named(node, module, depth)
+
+    def _joined(self, parts: Iterable[ast.expr], module: Module, depth: int) -> str | None:
+        texts = [self.text(part, module, depth - 1) for part in parts]
+        known = [text for text in texts if text is not None]
+        return "".join(known) if len(known) == len(texts) else None
+
+    def _named(self, node: ast.AST, module: Module, depth: int) -> str | None:
+        """The text of a constant, of this module or of another one."""
+        if isinstance(node, ast.Name) and node.id in module.constants:
+            return self.text(module.constants[node.id], module, depth - 1)
+        dotted = module.dotted(node)
+        if dotted is None:
+            return None
+        if dotted in module.constants:
+            return self.text(module.constants[dotted], module, depth - 1)
+        return self._imported(dotted, depth)
+
+    def _imported(self, dotted: str, depth: int) -> str | None:
+        parts = dotted.split(".")
+        for cut in range(len(parts) - 1, 0, -1):
+            other = self._by_name.get(".".join(parts[:cut]))
+            if other is not None:
+                value = other.constants.get(".".join(parts[cut:]))
+                return self.text(value, other, depth - 1)
+        return None
+
+
+def program_at(paths: Iterable[Path]) -> tuple[Program, list[tuple[str, str]]]:
+    """Read all Python files of some folders, or files.
+
+    Returns:
+        The program, and what could not be read: the file, and why.
+    """
+    modules, unreadable = [], []
+    for path in dict.fromkeys(file for given in paths for file in _files(given)):
+        shown = _shown(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+            tree = ast.parse(text)
+        except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as fault:
+            # Its text would show the line.
+            unreadable.append((shown, type(fault).__name__))
+        else:
+            modules.append(
+                Module(path, shown, tree, _module_name(path), text.splitlines() or [""])
+            )
+    return Program(modules), unreadable
+
+
+def _files(given: Path) -> list[Path]:
+    if given.is_dir():
+        found = sorted(given.rglob("*.py"))
+        return [path for path in found if not _FOREIGN & set(path.relative_to(given).parts)]
+    return [given]
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _module_name(path: Path) -> str:
+    """The dotted name: the packages above are folders with an `__init__.py`."""
+    parts = [] if path.name == "__init__.py" else [path.stem]
+    folder = path.resolve().parent
+    while (folder / "__init__.py").exists():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts)

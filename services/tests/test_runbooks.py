@@ -1,0 +1,471 @@
+"""The runbooks: the commands of the first four do what they say, and those of all of them exist."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import typer
+
+import pgp_config.cli
+import pgp_services.cli
+from pgp_config import GoogleSecretManager
+from pgp_services import catalogue
+from pgp_services.lookalikes.cloud_tasks.over_rest import RestServer
+from pgp_services.names import Service
+from pgp_services.ops import monitoring
+from pgp_services.stage import environ
+from pgp_services.stage.local_fleet import LocalFleet
+from pgp_services.stage.processes import Gunicorn
+
+FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
+RUNBOOKS = sorted(FOLDER.glob("*.md"))
+REGION = "us-central1"
+
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+#: The lists that a person chooses, as far as the local set-up has those services.
+ARRAYS = "SERVICES=(--service=PGP_SPLIT2_v1); SENDERS=(pgp-split2-v1)"
+
+
+def blocks(runbook, language="bash"):
+    """The blocks of a runbook by the heading above each, in order."""
+    found, text = {}, (FOLDER / runbook).read_text()
+    for part in re.split(r"^##+ ", text, flags=re.MULTILINE)[1:]:
+        heading = part.partition("\n")[0]
+        scripts = [body for kind, body in _FENCE.findall(part) if kind == language]
+        if scripts:
+            found[heading] = scripts
+    return found
+
+
+# -- the local set-up --------------------------------------------------------------------------
+
+
+class Traffic:
+    """Sends the pilot requests until it is ended; says how many failed."""
+
+    def __init__(self, fleet, body):
+        self._fleet, self._body = fleet, body
+        self._over = threading.Event()
+        self._turn = threading.Condition()
+        self.statuses = []
+        self._thread = threading.Thread(target=self._send)
+        self._thread.start()
+
+    def _send(self):
+        number = 0
+        while not self._over.wait(0.05):
+            number += 1
+            reply = self._fleet.call(Service.SPLIT2, "/", self._body(user_id=number))
+            with self._turn:
+                self.statuses.append(reply.status)
+                self._turn.notify_all()
+
+    def wait_for_more(self):
+        """Until two more have been answered: the second has begun after this."""
+        with self._turn:
+            wanted = len(self.statuses) + 2
+            assert self._turn.wait_for(lambda: len(self.statuses) >= wanted, 30)
+
+    def end(self):
+        self._over.set()
+        self._thread.join()
+
+
+class Person:
+    """Runs blocks as a person does: one after the other, in one shell with what the README exports."""
+
+    def __init__(self, folder, environment, programs):
+        self._state = folder / "state"
+        self._state.write_text("")
+        self._environ = environment
+        self._programs = programs
+        self.said = self.everything = ""
+
+    def do(self, blocks, *, code=0):
+        for block in blocks:
+            script = f'PATH="{self._programs}:$PATH"; . "{self._state}"; {ARRAYS}\nset -a\n{block}\nset +a\n'
+            script += (
+                f'export -p | grep -vE "declare -x (PATH|PWD|OLDPWD|SHLVL)=" > "{self._state}"'
+            )
+            ran = subprocess.run(
+                [shutil.which("bash"), "-euo", "pipefail", "-c", script],
+                env=self._environ,
+                capture_output=True,
+                text=True,
+                timeout=180,
+                check=False,
+            )
+            assert ran.returncode == code, f"{block}\n{ran.stdout}\n{ran.stderr}"
+            self.said = re.sub(r"\x1b\[[0-9;]*m", "", ran.stdout + ran.stderr)
+            self.everything += self.said
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The commands that the runbooks call, whatever is on the PATH."""
+    if shutil.which("gcloud") is None and "CI" not in os.environ:
+        pytest.skip("the Google Cloud CLI (gcloud) is not installed")
+    folder = tmp_path_factory.mktemp("programs")
+    for name, module in (("pgp-config", "pgp_config.cli"), ("pgp-services", "pgp_services.cli")):
+        program = folder / name
+        program.write_text(f"#!{sys.executable}\nfrom {module} import main\nmain()\n")
+        program.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def iam(monkeypatch):
+    """Queues' policies, which the stand-in for Cloud Tasks does not keep."""
+    policies, answer = {}, RestServer.answer
+
+    def with_policies(server, verb, target, body):
+        path, _, method = target.partition("?")[0].rpartition(":")
+        if method == "setIamPolicy":
+            policies[path.rpartition("/")[2]] = json.loads(body)["policy"]
+        if method in {"getIamPolicy", "setIamPolicy"}:
+            return 200, json.dumps(policies.get(path.rpartition("/")[2], {})).encode()
+        return answer(server, verb, target, body)
+
+    monkeypatch.setattr(RestServer, "answer", with_policies)
+    return policies
+
+
+class PilotFleet(LocalFleet):
+    """Its services run under gunicorn, each worker with a container of its own."""
+
+    def _start(self, service):
+        app = f"pgp_services.serving.flask_app:create_app('{service}')"
+        process = Gunicorn(self.environ_of(service), self._folder, app)
+        self.services[service] = process
+        process.wait_until_ready()
+
+
+@pytest.fixture
+def fleet(tmp_path, signing_key, iam):
+    """The pilot, as it is run, and all that it calls."""
+    fleet = PilotFleet(
+        [Service.SPLIT2],
+        max_age=0.2,
+        hosts="noted",
+        first={
+            "SUCCESS_URL_SIGNING_KEY": signing_key,
+            "CLOUD_TASKS_PROJECT_ID": environ.PROJECT,
+        },
+        more={"PGP_CONFIG_UPTAKE": f"sqlite:///{tmp_path}/uptake.db"},
+    )
+    with fleet:
+        yield fleet
+
+
+@pytest.fixture
+def traffic(fleet, body_with):
+    traffic = Traffic(fleet, body_with)
+    yield traffic
+    traffic.end()
+
+
+@pytest.fixture
+def person(fleet, tmp_path, programs):
+    manager, tasks = fleet.manager, fleet.tasks
+    given = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CLOUDSDK_")},
+        "PROJECT": environ.PROJECT,
+        "REGION": REGION,
+        "PGP_CONFIG_SOURCE": f"gsm://{environ.PROJECT}?endpoint={manager.endpoint}",
+        "PGP_CONFIG_UPTAKE": f"sqlite:///{tmp_path}/uptake.db",
+        "PGP_CONFIG_CONTAINER": "pgp_services.catalogue:CATALOGUE",
+        "PGP_CONFIG_SETTLE": "0",
+        "PAUSE": "0.1",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"http://{manager.rest_endpoint}/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDTASKS": tasks.rest_url,
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+        "NO_PROXY": "127.0.0.1",
+    }
+    return Person(tmp_path, given, programs)
+
+
+def exports(**variables):
+    return [f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items()]
+
+
+def served(fleet, secret):
+    """The value that the local Secret Manager gives."""
+    source = GoogleSecretManager(environ.PROJECT, endpoint=fleet.manager.endpoint)
+    try:
+        return source.fetch(secret).data.decode()
+    finally:
+        source.close()
+
+
+def states(text):
+    """Each version and its state, as `gcloud secrets versions list` shows them."""
+    return dict(re.findall(r"^(\d+) +(enabled|disabled|destroyed)", text, re.MULTILINE))
+
+
+# -- the first four ----------------------------------------------------------------------------
+
+
+def test_an_api_key_is_rotated_and_rolled_back(fleet, traffic, person, tmp_path):
+    steps = blocks("api-key-rotation.md")
+    old, new = fleet.values.of("CHANGENOW_API_KEY"), fleet.values.renewed("CHANGENOW_API_KEY")
+    (tmp_path / "new-key").write_text(f"{new}\n")
+    person.do(exports(SECRET="CHANGENOW_API_KEY", NEW_VALUE=tmp_path / "new-key"))
+    traffic.wait_for_more()
+    person.do(steps["1. Look before"])
+    assert "Used by 1 of PGP_SPLIT2_v1" in person.said
+    fleet.changenow.rotate(new, overlap=True)  # "Both keys are valid at the provider now."
+    person.do(steps["2. Rotate"])
+    assert "Done: version 2 is served, version 1 is disabled." in person.said
+    person.do(steps["How you see that it worked"])
+    assert states(person.said) == {"2": "enabled", "1": "disabled"}
+    traffic.wait_for_more()
+    assert fleet.versions(Service.SPLIT2)["CHANGENOW_API_KEY"] == 2
+
+    person.do(steps["How you go back"])
+    traffic.wait_for_more()
+    assert fleet.versions(Service.SPLIT2)["CHANGENOW_API_KEY"] == 3
+    assert served(fleet, "CHANGENOW_API_KEY") == old
+    person.do(steps["Afterwards"])
+    assert not (tmp_path / "new-key").exists()
+    person.do(steps["How you see that it worked"])
+    assert states(person.said) == {"3": "enabled", "2": "destroyed", "1": "disabled"}
+    traffic.end()
+    assert set(traffic.statuses) == {200}
+    assert new not in person.everything
+
+
+def test_a_compromised_key_is_dead_everywhere(fleet, traffic, person, tmp_path):
+    steps = blocks("compromised-key.md")
+    new = fleet.values.renewed("CHANGENOW_API_KEY")
+    (tmp_path / "new-key").write_text(new)
+    person.do(exports(SECRET="CHANGENOW_API_KEY", NEW_VALUE=tmp_path / "new-key"))
+    fleet.changenow.rotate(new, overlap=True)
+    person.do(steps["1. Rotate, and wait a minute at most"])
+    person.do(steps["2. Disable the old version, whatever was said"])
+    fleet.changenow.rotate(new)  # "Revoke the old key at the provider": the new one alone
+    person.do(steps["4. Destroy the old versions"])
+    person.do(steps["How you see that it worked"])
+    assert states(person.said) == {"2": "enabled", "1": "destroyed"}
+    traffic.wait_for_more()
+    assert fleet.versions(Service.SPLIT2)["CHANGENOW_API_KEY"] == 2
+    traffic.end()
+    assert set(traffic.statuses) == {200}
+    assert new not in person.everything
+
+
+def test_a_compromised_key_is_disabled_though_nobody_took_the_new_one_up(fleet, person, tmp_path):
+    """Without traffic the pilot goes on holding the old one: step 1 ends with 3, and step 2 does not wait."""
+    steps = blocks("compromised-key.md")
+    (tmp_path / "new-key").write_text(fleet.values.renewed("CHANGENOW_API_KEY"))
+    person.do(exports(SECRET="CHANGENOW_API_KEY", NEW_VALUE=tmp_path / "new-key"))
+    hurried = [
+        block.replace("--timeout=60", "--timeout=0")
+        for block in steps["1. Rotate, and wait a minute at most"]
+    ]
+    person.do(hurried, code=3)
+    person.do(steps["2. Disable the old version, whatever was said"])
+    person.do(steps["How you see that it worked"])
+    assert states(person.said) == {"2": "enabled", "1": "disabled"}
+
+
+def test_a_url_goes_from_blue_to_green_and_back(fleet, traffic, person):
+    steps = blocks("blue-green-url.md")
+    blue, green = fleet.values.of("PGP_SPLIT1_URL"), "https://split1-canary-green.pgp.example"
+    fleet.routes.add(green, fleet.noted.url)
+    probe = f"http://127.0.0.1:{fleet.services[Service.SPLIT2].port}"
+    queue = fleet.values.of("PGP_SPLIT1_RESPONSE_QUEUE")
+    person.do(exports(SECRET="PGP_SPLIT1_URL", GREEN_URL=green, QUEUE=queue))
+    person.do(exports(PROBE=probe, TOKEN="none"))
+    person.do(steps["1. Green is ready"])
+    assert '"ready"' in person.said
+    person.do(steps["2. Remember blue"])
+    assert person.said == f"blue is {blue}\n"
+    traffic.wait_for_more()
+    person.do(steps["3. Switch"])
+    person.do(steps["How you see that it worked"])
+    assert person.said.startswith(green)
+    traffic.wait_for_more()
+    assert fleet.tasks.tasks[-1].url.startswith(green)
+    person.do(steps["How you go back"])
+    traffic.wait_for_more()
+    assert fleet.tasks.tasks[-1].url.startswith(blue)
+    traffic.end()
+    assert set(traffic.statuses) == {200}
+    fleet.tasks.wait_until_idle()
+    person.do(steps["Afterwards"])
+    assert person.said == ""
+
+
+def test_a_queue_is_created_filled_drained_and_deleted(fleet, traffic, person, iam):
+    steps = blocks("queue-migration.md")
+    old, new = fleet.values.of("PGP_SPLIT1_RESPONSE_QUEUE"), "split1-response-2"
+    person.do(exports(SECRET="PGP_SPLIT1_RESPONSE_QUEUE", NEW_QUEUE=new))
+    traffic.wait_for_more()
+    person.do(steps["1. Create"])
+    (binding,) = iam[new]["bindings"]
+    assert binding["role"] == "roles/cloudtasks.enqueuer"
+    assert binding["members"] == [
+        f"serviceAccount:pgp-split2-v1@{environ.PROJECT}.iam.gserviceaccount.com"
+    ]
+    person.do(steps["2. Update"])
+    # So that the old one has something to deliver when it is drained.
+    pause = f'gcloud tasks queues pause {old} --location="$REGION" --project="$PROJECT"'
+    person.do([pause])
+    traffic.wait_for_more()
+    person.do(steps["3. Switch"])
+    person.do(steps["How you go back"])
+    traffic.wait_for_more()
+    assert fleet.tasks.tasks[-1].queue == old
+    person.do([step.replace("printf %s", "printf '%s\\n'") for step in steps["3. Switch"]])
+    traffic.wait_for_more()
+    assert fleet.tasks.tasks[-1].queue == new
+    person.do(steps["4. Drain"])
+    assert f"{old} is empty\n" in person.said
+    person.do(steps["5. Delete"])
+    person.do(steps["How you see that it worked"])
+    assert person.said.startswith(new)
+    assert f"{old} " not in person.said
+    traffic.end()
+    assert set(traffic.statuses) == {200}
+    fleet.tasks.wait_until_idle()
+    delivered = {each.task for each in fleet.tasks.deliveries if each.is_done}
+    assert {task.name for task in fleet.tasks.tasks} <= delivered
+
+
+# -- all of them -------------------------------------------------------------------------------
+
+
+def commands_in(text):
+    """Every call of one of the three tools, with its lines joined."""
+    code = [body for kind, body in _FENCE.findall(text) if kind in {"bash", "sh"}]
+    code += [code for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", text)) if " " in code]
+    for script in code:
+        for line in script.replace("\\\n", " ").splitlines():
+            yield from _calls(line)
+
+
+def _calls(line):
+    bare = re.sub(r"\s#\s.*$", "", line)
+    for found in re.finditer(r"(?<![\w/.-])(pgp-config|pgp-services|gcloud) ", bare):
+        yield _until_end(bare[found.start() :])
+
+
+def _until_end(text):
+    """A command up to what ends it outside of quotes: a pipe, a semicolon, the end of a substitution."""
+    quote = ""
+    for place, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote and text[place - 1] != "\\" else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign in "|;&)<>":
+            return text[:place].strip()
+    return text.strip()
+
+
+MONITORING = Path(__file__).parents[2] / monitoring.FOLDER / "README.md"
+ALL = [
+    (path, command)
+    for path in [*RUNBOOKS, MONITORING]
+    for command in sorted(set(commands_in(path.read_text())))
+]
+TRIGGERS = [t["action"] for t in monitoring.rollback_triggers()["triggers"]]
+OURS = sorted(
+    {command for _, command in ALL if not command.startswith("gcloud")}
+    | {t for t in TRIGGERS if t.startswith("pgp")}
+)
+GOOGLES = sorted(
+    {command for _, command in ALL if command.startswith("gcloud")}
+    | {t for t in TRIGGERS if t.startswith("gcloud")}
+)
+
+
+@pytest.mark.parametrize("command", OURS)
+def test_a_command_of_ours_exists_with_its_options(command):
+    apps = {"pgp-config": pgp_config.cli.app, "pgp-services": pgp_services.cli.app}
+    program, *words = shlex.split(command)
+    found = typer.main.get_command(apps[program])
+    while hasattr(found, "commands") and words:
+        name = words.pop(0)
+        if (program, name) == ("pgp-services", "ops") and name not in found.commands:
+            pytest.skip("there is no `pgp-services ops` here yet")
+        assert name in found.commands, f"{command}: there is no {name}"
+        found = found.commands[name]
+    known = {
+        option
+        for parameter in found.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    used = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert used <= known | {"--help"}
+
+
+def test_googles_commands_exist_with_their_options(programs, tmp_path):
+    given = tmp_path / "commands.json"
+    # It asks whether the project's name can be one.
+    commands = [command.replace("$PROJECT", "pgp-live") for command in GOOGLES]
+    given.write_text(json.dumps([{"command_string": command} for command in commands]))
+    ran = subprocess.run(
+        [shutil.which("gcloud"), "meta", "lint-gcloud-commands", f"--commands-file={given}"],
+        env={**os.environ, "CLOUDSDK_CONFIG": str(tmp_path), "CLOUDSDK_CORE_PROJECT": "pgp-live"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = json.loads(ran.stdout)
+    assert len(found) == len(GOOGLES)
+    assert [
+        (each["command_string"], each["error_message"]) for each in found if not each["success"]
+    ] == []
+
+
+def test_the_services_of_each_key_are_those_of_the_catalogue():
+    text = (FOLDER / "api-key-rotation.md").read_text()
+    rows = dict(re.findall(r"^\| ([A-Z_]+) \|.*`\((.+)\)` \|$", text, re.MULTILINE))
+    keys = [row for row in catalogue.CATALOGUE.values() if row.category == "api key"]
+    assert set(rows) == {row.name for row in keys if row.kind == "secret"}
+    for name, services in rows.items():
+        assert set(re.findall(r"--service=(\w+)", services)) == catalogue.CATALOGUE[name].readers
+
+
+def test_the_index_has_every_runbook():
+    text = (FOLDER / "README.md").read_text()
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", text)) == {p.name for p in RUNBOOKS} - {
+        "README.md"
+    }
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in RUNBOOKS if p.name != "README.md"], ids=lambda p: p.stem
+)
+def test_every_runbook_has_the_same_parts(path):
+    text = path.read_text()
+    assert "**When**: " in text
+    parts = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert parts == [
+        "Before you begin",
+        "Steps",
+        "How you see that it worked",
+        "How you go back",
+        "Afterwards",
+    ]
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda p: p.stem)
+def test_links_lead_somewhere(path):
+    text = path.read_text()
+    for target in re.findall(r"\]\(([^)#]*)(?:#[\w-]*)?\)", text):
+        assert not target or "://" in target or (path.parent / target).is_file(), target
