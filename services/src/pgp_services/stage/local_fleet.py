@@ -128,6 +128,8 @@ class LocalFleet:
             began = time.monotonic()
             with ThreadPoolExecutor(AT_A_TIME) as pool:
                 list(pool.map(self._start, self._wanted))
+            # In the order that was asked for, not in that of the threads.
+            self.services = {service: self.services[service] for service in self._wanted}
             self.started_in = time.monotonic() - began
             self._exit = started.pop_all()
         return self
