@@ -12,6 +12,7 @@ import sys
 from itertools import count
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import typer
 from dependency_injector import providers
@@ -209,14 +210,19 @@ def test_a_process_that_is_told_not_to_ask_may_have_workers(started, bot, telegr
     assert telegram_server.seen == []
 
 
-def test_the_static_key_is_loaded_once_by_each_worker_and_not_by_their_parent(started, values):
+def test_the_static_key_is_loaded_once_by_the_worker_and_not_by_its_parent(started, values):
     """A parent that had loaded it would hold it for ever: no rotation would ever be taken up by all."""
     with SecretManagerEmulator(project="pgp-test") as manager:
         for name, value in values.items():
             manager.add(name, value)
         source = f"gsm://pgp-test?endpoint={manager.endpoint}"
-        process, port = started("split2", "--workers", "2", PGP_CONFIG_SOURCE=source)
+        process, port = started("split2", PGP_CONFIG_SOURCE=source)
         assert [got(port, "/readyz") for _ in range(8)] == [200] * 8
+        assert manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY") == 1
+        [worker] = psutil.Process(process.pid).children()
+        worker.kill()
+        worker.wait(20)
+        assert got(port, "/readyz") == 200  # of the next one, which has loaded it anew
         assert manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY") == 2
         process.terminate()
         assert process.wait(30) == 0
