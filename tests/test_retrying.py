@@ -770,6 +770,18 @@ def test_no_event_line_or_traceback_holds_a_value(source, make, events, caplog, 
     assert "canary" not in told + "".join(ours)
 
 
+def test_of_a_version_that_does_not_rest_no_pause_is_told(source, make, caplog):
+    source.add(NAME, "k1")
+    secrets = make(Service, observers=[LoggingObserver()])
+    call = in_threads(secrets.key, Peer(), budget=0, previous=False)
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            call()
+    lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert lines == [f"{NAME} version 1 was refused"] * len(lines)
+    assert lines
+
+
 def refuse(_key):
     del _key
     raise Unauthorized

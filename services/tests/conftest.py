@@ -43,7 +43,7 @@ def no_pauses():
 
 @pytest.fixture(autouse=True)
 def loggers_as_before():
-    loggers = [logging.getLogger(name) for name in ("pgp_services", "pgp_config")]
+    loggers = [logging.getLogger(name) for name in ("pgp_services", "pgp_config", "stamina")]
     levels = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, levels, strict=True):

@@ -4,11 +4,9 @@ import asyncio
 import dataclasses
 import http
 import json
-import logging
 import threading
-import traceback
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from email.utils import format_datetime
 
 import httpx
@@ -16,7 +14,6 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
-from pgp_config import DeclarationError, SecretUnavailable
 from pgp_services.clients.base import MAX_ANSWER, split
 from pgp_services.clients.changenow import (
     POLICY,
@@ -28,10 +25,12 @@ from pgp_services.clients.changenow import (
 )
 from pgp_services.clients.outcomes import Body, seconds
 from pgp_services.clients.retries import RetryPolicy
+from pgp_services.failures import BadRequest
 from pgp_services.lookalikes.changenow import COURSE
 from pgp_services.lookalikes.http import Fault
 
 PAIR = Pair("USDT", "xmr", "XMR", Decimal("100.10"))
+NEW = NewExchange("ETH", "ETH", "XMR", "xmr", Decimal("1.50"), "4PAYOUT")
 GOOD = b'{"fromAmount":1,"toAmount":2,"depositFee":0,"withdrawalFee":0.1}'
 
 
@@ -103,7 +102,7 @@ def test_the_query_is_changenows(estimate, client_with, good_key, changenow_serv
 
 
 def test_many_digits_are_kept(estimate, client_with, good_key, changenow_server):
-    body = b'{"fromAmount":1,"toAmount":0.123456789012345678901234567890,"depositFee":1e-7,"withdrawalFee":0}'
+    body = b'{"fromAmount":100.1,"toAmount":0.123456789012345678901234567890,"depositFee":1e-7,"withdrawalFee":0}'
     changenow_server.fail(Fault(200, body))
     answer = estimate(client_with(good_key))
     assert str(answer.to_amount) == "0.123456789012345678901234567890"
@@ -136,7 +135,7 @@ def test_many_digits_are_kept(estimate, client_with, good_key, changenow_server)
     ],
     ids=range(20),
 )
-def test_nonsense_is_refused_at_once(estimate, client_with, good_key, changenow_server, body):
+def test_an_unusable_estimate_is_refused(estimate, client_with, good_key, changenow_server, body):
     changenow_server.fail(Fault(200, body))
     with pytest.raises(ChangeNowRefused):
         estimate(client_with(good_key))
@@ -144,36 +143,6 @@ def test_nonsense_is_refused_at_once(estimate, client_with, good_key, changenow_
 
 
 # -- retries ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 0])
-def test_what_may_pass_is_tried_again(estimate, client_with, good_key, changenow_server, status):
-    changenow_server.fail(Fault(status), Fault(status))
-    assert estimate(client_with(good_key)).to_amount == Decimal("50.05")
-    assert versions(changenow_server) == [(1, status), (1, status), (1, 200)]
-
-
-@pytest.mark.parametrize("status", [301, 302, 400, 404, 405, 409, 422, 204])
-def test_other_answers_are_final(estimate, client_with, good_key, changenow_server, status):
-    changenow_server.fail(Fault(status, headers={"Location": "/elsewhere"}))
-    with pytest.raises(ChangeNowRefused, match=str(status)):
-        estimate(client_with(good_key))
-    assert len(changenow_server.seen) == 1
-
-
-def test_a_time_out_is_tried_again(estimate, client_with, good_key, changenow_server, clock):
-    changenow_server.fail(Fault(hangs=True))
-    policy = RetryPolicy(budget=8.0, attempt=0.1, clock=clock)
-    assert estimate(client_with(good_key, policy=policy)).to_amount == Decimal("50.05")
-
-
-def test_nobody_listening_is_unavailable(estimate, rotating_key, key, clock, unused_port):
-    waiting = rotating_key(key, on_read=lambda: setattr(clock, "now", clock.now + 3))
-    policy = RetryPolicy(budget=8.0, attempt=3.0, clock=clock)
-    client = ChangeNowClient(waiting, f"http://127.0.0.1:{unused_port}", policy)
-    with pytest.raises(ChangeNowUnavailable, match="ConnectError"):
-        estimate(client)
-    assert waiting.reads == 3
 
 
 def test_the_budget_ends_the_attempts(
@@ -197,22 +166,13 @@ def test_retry_after_is_kept_within_the_budget(estimate, client_with, good_key, 
     assert estimate(client_with(good_key)).to_amount == Decimal("50.05")
 
 
-def test_retry_after_past_the_budget_is_handed_on(
-    estimate, client_with, good_key, changenow_server
-):
-    changenow_server.fail(Fault(429, headers={"Retry-After": "120"}))
-    with pytest.raises(ChangeNowUnavailable) as caught:
-        estimate(client_with(good_key))
-    assert caught.value.retry_after == 120
-    assert len(changenow_server.seen) == 1
-
-
 def test_retry_after_in_all_its_forms():
     soon = datetime.now(UTC) + timedelta(seconds=100)
     assert 90 < seconds(format_datetime(soon, usegmt=True)) <= 100
     assert 90 < seconds(soon.strftime("%a, %d %b %Y %H:%M:%S")) <= 100
     assert seconds(format_datetime(soon - timedelta(days=1))) == 0
     assert seconds("9" * 5000) == 999_999_999
+    assert seconds("Mon, 01 Jan 2024 00:00:00 +99999999999999999999") is None
     assert [seconds(text) for text in (None, "soon", "-1", "nan", "", "٣")] == [None] * 6
 
 
@@ -225,31 +185,6 @@ def test_an_answer_that_trickles_in_ends_with_the_attempt(clock):
 
 
 # -- the key ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_replaced_key_is_looked_up_once_and_the_new_one_used(
-    estimate, client_with, rotating_key, key, new_key, changenow_server, status
-):
-    newer = new_key()
-    rotating = rotating_key(key, after_refresh=newer)
-    changenow_server.rotate(newer)
-    if status == 403:
-        changenow_server.fail(Fault(403))
-    assert estimate(client_with(rotating)).to_amount == Decimal("50.05")
-    assert versions(changenow_server) == [(1, status), (2, 200)]
-    assert rotating.refreshes == 1
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_that_did_not_change_is_not_tried_again(
-    estimate, client_with, good_key, changenow_server, status
-):
-    changenow_server.fail(Fault(status))
-    with pytest.raises(ChangeNowRefused, match=str(status)):
-        estimate(client_with(good_key))
-    assert len(changenow_server.seen) == 1
-    assert good_key.refreshes == 1
 
 
 def test_a_new_key_that_is_refused_too_ends_the_call(
@@ -337,15 +272,6 @@ def test_every_attempt_reads_the_key_anew(
     assert rotating.refreshes == 0
 
 
-def test_no_key_is_no_request(estimate, client_with, rotating_key, key, changenow_server):
-    def fail():
-        raise SecretUnavailable("the source is down", secret="CHANGENOW_API_KEY")
-
-    with pytest.raises(SecretUnavailable):
-        estimate(client_with(rotating_key(key, on_read=fail)))
-    assert changenow_server.seen == []
-
-
 def test_the_key_is_on_the_request_and_not_on_the_session(
     client_with, good_key, key, changenow_server
 ):
@@ -384,96 +310,13 @@ def test_threads_with_different_keys_do_not_mix_them(
     assert changenow_server.requests_by_version() == dict.fromkeys(version.values(), 5)
 
 
-@pytest.mark.parametrize("broken", ["line\nbreak", "ключ", "nul\0"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
-    estimate, client_with, rotating_key, changenow_server, broken
-):
-    with pytest.raises(ChangeNowRefused) as caught:
-        estimate(client_with(rotating_key(broken)))
-    assert broken not in everything_shown_by(caught.value)
-    assert changenow_server.seen == []
-
-
-# -- secrecy ---------------------------------------------------------------------------------
-
-
-def everything_shown_by(error):
-    trace = traceback.TracebackException.from_exception(error, capture_locals=True)
-    inside = [f"{frame.locals}" for frame in trace.stack if "site-packages" in frame.filename]
-    ours = [f"{frame.locals}" for frame in trace.stack if "pgp_services/clients" in frame.filename]
-    return "".join([*trace.format_exception_only(), *inside, *ours, repr(error), str(error)])
-
-
-@pytest.mark.parametrize(
-    "fault", [Fault(503), Fault(400), Fault(401), Fault(200, b"CANARYBODY"), Fault(0)]
-)
-def test_no_failure_carries_key_url_or_answer(
-    estimate, client_with, rotating_key, key, changenow_server, clock, fault
-):
-    slow = rotating_key(key, on_read=lambda: setattr(clock, "now", clock.now + 5))
-    fault = Fault(fault.status, b"CANARYBODY", {"X-Canary": "CANARYHEADER"})
-    changenow_server.fail(fault, fault)
-    with pytest.raises((ChangeNowRefused, ChangeNowUnavailable)) as caught:
-        estimate(client_with(slow))
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None
-    shown = everything_shown_by(caught.value)
-    for canary in (key, "CANARYBODY", "CANARYHEADER", "x-changenow-api-key"):
-        assert canary not in shown
-
-
-def test_no_log_line_of_any_library_holds_the_key(
-    estimate, client_with, good_key, key, changenow_server, caplog
-):
-    caplog.set_level(logging.DEBUG)
-    changenow_server.fail(Fault(503), Fault(0))
-    estimate(client_with(good_key))
-    with caplog.at_level(logging.DEBUG, "httpcore"), caplog.at_level(logging.DEBUG, "httpx"):
-        estimate(client_with(good_key))
-    assert "ChangeNow, estimate: ChangeNow answered 503" in caplog.text
-    theirs = [r for r in caplog.records if r.name.partition(".")[0] in ("httpx", "httpcore")]
-    assert {r.getMessage().partition(".")[0] for r in theirs} <= {"close"}
-    assert key not in caplog.text
-    assert key not in str([vars(record) for record in caplog.records])
-
-
-def test_a_client_does_not_show_its_key(client_with, good_key, key):
-    client = client_with(good_key)
-    assert key not in repr(client) + str(vars(client))
-
-
 # -- the base URL ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://api.changenow.io",
-        "https://user:CANARYPASSWORD@api.changenow.io",
-        "https://",
-        "https://api.changenow.io/v2",
-        "https://api.changenow.io?key=CANARY",
-        "ftp://127.0.0.1",
-        "http://[::1",
-        "",
-        None,
-    ],
-)
-def test_a_base_url_that_would_show_the_key_is_refused(good_key, url):
-    with pytest.raises(DeclarationError) as caught:
-        ChangeNowClient(good_key, url)
-    assert "CANARY" not in everything_shown_by(caught.value)
 
 
 def test_the_real_api_is_the_default(good_key):
     client = ChangeNowClient(good_key)
     assert str(client.at("/v2/x")) == "https://api.changenow.io/v2/x"
     assert repr(client) == "<ChangeNowClient>"
-
-
-def test_a_local_server_is_not_asked_through_a_proxy(client_with, good_key, monkeypatch, estimate):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    assert estimate(client_with(good_key)).to_amount == Decimal("50.05")
 
 
 # -- concurrency -----------------------------------------------------------------------------
@@ -529,8 +372,6 @@ def test_statuses_are_those_of_http():
 
 
 # -- exchanges -------------------------------------------------------------------------------
-
-NEW = NewExchange("ETH", "ETH", "XMR", "xmr", Decimal("1.50"), "4PAYOUT")
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -606,10 +447,112 @@ def test_no_such_exchange(exchanges):
         exchanges[1]("unknown")
 
 
-@pytest.mark.parametrize("change", [{"amount": Decimal("NaN")}, {"address": ""}])
-def test_the_stand_in_takes_no_half_an_exchange(exchanges, change):
-    with pytest.raises(ChangeNowRefused):
-        exchanges[0](dataclasses.replace(NEW, **change))
+@pytest.mark.parametrize(
+    "amount",
+    [
+        1.5,
+        1,
+        True,
+        "1.5",
+        None,
+        Decimal(0),
+        Decimal(-1),
+        Decimal("NaN"),
+        Decimal("sNaN"),
+        Decimal("Infinity"),
+        Decimal("1e30"),
+        Decimal("1e-31"),
+        Decimal("1." + "1" * 31),
+        Decimal("1e999999"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("asked", [NEW, PAIR], ids=["exchange", "estimate"])
+def test_an_amount_that_is_none_is_not_asked_for(asked, amount):
+    with pytest.raises(BadRequest, match="amount") as caught:
+        dataclasses.replace(asked, amount=amount)
+    assert caught.value.fields == ("amount",)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "two words", "line\nbreak", "é", "x" * 129, None, 5], ids=str
+)
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (NEW, "from_currency"),
+        (NEW, "from_network"),
+        (NEW, "to_currency"),
+        (NEW, "to_network"),
+        (NEW, "address"),
+        (PAIR, "from_currency"),
+        (PAIR, "to_currency"),
+        (PAIR, "to_network"),
+    ],
+)
+def test_what_is_no_name_is_not_asked_for(asked, name, text):
+    with pytest.raises(BadRequest) as caught:
+        dataclasses.replace(asked, **{name: text})
+    assert caught.value.fields == (name,)
+
+
+@pytest.mark.parametrize(
+    ("amount", "written"),
+    [
+        ("123456789012345678901234567890.123456789012345678901234567891", None),
+        ("1E+29", "1" + "0" * 29),
+        ("1e-30", "0." + "0" * 29 + "1"),
+        ("1.50", "1.50"),
+    ],
+    ids=range(4),
+)
+def test_an_amount_loses_no_digit(amount, written):
+    with localcontext(prec=3):
+        asked = dataclasses.replace(NEW, amount=Decimal(amount))
+        told = json.loads(asked.body())["fromAmount"]
+        assert told == (written or amount)
+        assert dataclasses.replace(PAIR, amount=Decimal(amount)).query()["fromAmount"] == told
+    assert Decimal(told) == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fromAmount": 100.2},
+        {"fromAmount": 100.099},
+        {"fromCurrency": "usdc"},
+        {"toCurrency": "btc"},
+        {"fromNetwork": "bsc"},
+        {"toNetwork": "eth"},
+        {"toNetwork": ""},
+    ],
+    ids=str,
+)
+def test_an_estimate_of_something_else_is_refused(
+    estimate, client_with, good_key, changenow_server, change
+):
+    told = {**json.loads(GOOD), "fromAmount": 100.1, **change}
+    changenow_server.fail(Fault(200, json.dumps(told).encode()))
+    with pytest.raises(ChangeNowRefused, match="not to what was asked"):
+        estimate(client_with(good_key))
+    assert len(changenow_server.seen) == 1
+
+
+def test_an_estimate_may_be_rounded_and_written_in_capitals(
+    estimate, client_with, good_key, changenow_server
+):
+    names = {"fromCurrency": "USDT", "fromNetwork": "ETH", "toCurrency": "XMR", "toNetwork": None}
+    told = {**json.loads(GOOD), "fromAmount": 100.10000001, **names}
+    changenow_server.fail(Fault(200, json.dumps(told).encode()))
+    assert estimate(client_with(good_key)).from_currency == "USDT"
+
+
+@pytest.mark.parametrize("change", [{"address": ""}, {"fromAmount": "much"}], ids=str)
+def test_the_stand_in_takes_no_half_an_exchange(exchanges, monkeypatch, change):
+    body = json.dumps({**json.loads(NEW.body()), **change}).encode()
+    monkeypatch.setattr(NewExchange, "body", lambda _: body)
+    with pytest.raises(ChangeNowRefused, match="400"):
+        exchanges[0](NEW)
 
 
 MADE = {
@@ -645,7 +588,17 @@ def test_an_unusable_exchange_is_refused(exchanges, changenow_server, change):
 
 
 @pytest.mark.parametrize(
-    "change", [{"payoutAddress": "4OTHER"}, {"fromAmount": 1.6}, {"fromAmount": 1.4999}]
+    "change",
+    [
+        {"payoutAddress": "4OTHER"},
+        {"fromAmount": 1.6},
+        {"fromAmount": 1.4999},
+        {"fromCurrency": "btc"},
+        {"fromNetwork": "bsc"},
+        {"toCurrency": "doge"},
+        {"toNetwork": "eth"},
+    ],
+    ids=str,
 )
 def test_an_exchange_to_another_address_or_of_another_amount_is_refused(
     exchanges, changenow_server, change
@@ -665,7 +618,18 @@ def test_ethereums_addresses_may_differ_in_case_and_amounts_be_rounded(
 
 
 @pytest.mark.parametrize(
-    "change", [{"status": "hold"}, {"status": None}, {"amountFrom": "nan"}, {"payinHash": 5}]
+    "change",
+    [
+        {"status": "hold"},
+        {"status": None},
+        {"amountFrom": "nan"},
+        {"payinHash": 5},
+        {"payinHash": ""},
+        {"payoutHash": "<script>\n"},
+        {"payoutHash": "\0"},
+        {"payoutHash": "x" * 129},
+    ],
+    ids=str,
 )
 def test_an_unusable_status_is_refused(exchanges, changenow_server, change):
     told = {"id": "made", "status": "waiting", **change}

@@ -4,9 +4,11 @@ A client is added as cases in `CASES`: one for each call.
 """
 
 import asyncio
+import contextvars
 import json
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from pgp_config import DeclarationError, SecretUnavailable
-from pgp_services.clients import hushed
+from pgp_services.clients import base, deadlines, hushed
 from pgp_services.clients.base import MAX_ANSWER, in_path
 from pgp_services.clients.changenow import ChangeNowClient, NewExchange, Pair
 from pgp_services.clients.ethereum import EthereumClient, JsonRpc
@@ -307,15 +309,37 @@ def test_other_answers_are_final(call, client_with, secret, server, case):
 # -- retries ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_what_surely_had_no_effect_is_tried_again(call, client_with, secret, server, status):
-    server.fail(Fault(status), Fault(status))
+def test_what_surely_had_no_effect_is_tried_again(call, client_with, secret, server):
+    server.fail(Fault(429), Fault(429))
     call(client_with(secret()))
-    assert [status for _, status in seen(server)[:2]] == [status, status]
+    assert [status for _, status in seen(server)[:2]] == [429, 429]
     assert len(server.seen) == 3
 
 
-@pytest.mark.parametrize("status", [500, 502, 504, 0])
+#: From who was asked: a proxy that has lost a request does not say when to come back.
+UNAVAILABLE = Fault(503, headers={"Retry-After": "1"})
+
+
+@pytest.mark.usefixtures("once")
+def test_what_is_unavailable_and_says_until_when_is_asked_once_more(
+    call, client_with, secret, server
+):
+    server.fail(UNAVAILABLE)
+    call(client_with(secret()))
+    assert [status == 503 for _, status in seen(server)] == [True, False]
+
+
+@pytest.mark.usefixtures("once")
+def test_a_second_time_unavailable_is_not_believed(call, client_with, secret, server):
+    server.fail(UNAVAILABLE, UNAVAILABLE)
+    with pytest.raises(Unavailable, match="it may have had its effect") as caught:
+        call(client_with(secret()))
+    assert not caught.value.passing
+    assert caught.value.retry_after == 1
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 0])
 @pytest.mark.usefixtures("repeatable")
 def test_what_may_pass_is_tried_again(call, client_with, secret, server, status):
     server.fail(Fault(status))
@@ -323,7 +347,7 @@ def test_what_may_pass_is_tried_again(call, client_with, secret, server, status)
     assert len(server.seen) == 2
 
 
-@pytest.mark.parametrize("status", [500, 502, 504, 0])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 0])
 @pytest.mark.usefixtures("once")
 def test_what_may_have_had_its_effect_is_not_done_twice(call, client_with, secret, server, status):
     server.fail(Fault(status))
@@ -331,6 +355,54 @@ def test_what_may_have_had_its_effect_is_not_done_twice(call, client_with, secre
         call(client_with(secret()))
     assert not caught.value.passing
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(200, b"{}"), Fault(200, b"<html>"), Fault(201, b" " * (MAX_ANSWER + 1))]
+)
+@pytest.mark.usefixtures("once")
+def test_an_unusable_answer_may_come_after_the_effect(call, client_with, secret, server, fault):
+    server.fail(fault)
+    with pytest.raises(Refused, match="it may have had its effect"):
+        call(client_with(secret()))
+    assert len(server.seen) == 1
+
+
+@pytest.mark.usefixtures("once")
+def test_so_may_another_status_of_success(call, client_with, secret, server):
+    server.fail(Fault(202), Fault(206))
+    for status in (202, 206):
+        with pytest.raises(Refused, match=f"{status}; it may have had its effect"):
+            call(client_with(secret()))
+
+
+@pytest.mark.usefixtures("once")
+def test_so_may_a_fault_of_ours(call, client_with, secret, server, monkeypatch):
+    def broken(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr("pgp_services.clients.outcomes.Body.take", broken)
+    with pytest.raises(Refused, match="it may have had its effect"):
+        call(client_with(secret()))
+
+
+def test_what_was_never_sent_had_no_effect(call, client_with, secret, monkeypatch):
+    def broken(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr("pgp_services.clients.base._request", broken)
+    with pytest.raises(Refused) as caught:
+        call(client_with(secret()))
+    assert "effect" not in str(caught.value)
+
+
+def test_what_is_refused_had_no_effect(call, client_with, secret, server, case):
+    statuses = [status for status in case.final if status != 204]
+    for status in statuses:
+        server.fail(Fault(status))
+        with pytest.raises(Refused) as caught:
+            call(client_with(secret()))
+        assert "effect" not in str(caught.value)
 
 
 def test_a_time_out(call, client_with, secret, server, case, clock):
@@ -345,12 +417,9 @@ def test_a_time_out(call, client_with, secret, server, case, clock):
 
 
 def test_nobody_listening_is_tried_again(call, case, clock, rotating_key, unused_port, key):
-    def wait():
-        clock.now += 3
-
     url = f"http://127.0.0.1:{unused_port}"
-    waiting = rotating_key(key if case.has_base_url else f"{url}/services/{key}", on_read=wait)
-    policy = RetryPolicy(budget=8.0, attempt=3.0, clock=clock)
+    waiting = rotating_key(key if case.has_base_url else f"{url}/services/{key}")
+    policy = RetryPolicy(budget=8.0, attempt=3.0, retries=2, clock=clock)
     with pytest.raises(Unavailable, match=r"\(ConnectError\)$"):
         call(case.client(waiting, url, policy))
     assert waiting.reads == 3
@@ -362,6 +431,13 @@ def test_retry_after_past_the_budget_is_handed_on(call, client_with, secret, ser
         call(client_with(secret()))
     assert caught.value.retry_after == 120
     assert len(server.seen) == 1
+
+
+def test_retry_after_that_no_date_can_be_is_none(call, client_with, secret, server):
+    never = "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"
+    server.fail(Fault(429, headers={"Retry-After": never}))
+    call(client_with(secret()))
+    assert len(server.seen) == 2
 
 
 # -- keys ------------------------------------------------------------------------------------
@@ -402,6 +478,25 @@ def test_a_key_that_cannot_be_refreshed_is_tried_once(
         call(client_with(constant))
     assert caught.value.of_key
     assert len(server.seen) == 2
+
+
+def test_no_cookie_is_kept(call, client_with, secret, server, case, new_key, monkeypatch):
+    """Neither for the next key nor for the same one."""
+    came, parted = [], server.parted
+
+    def record(request):
+        came.append(request.headers)
+        return parted(request)
+
+    monkeypatch.setattr(server, "parted", record)
+    newer = new_key()
+    rotating = secret(new_key(), after_refresh=newer)
+    server.rotate(newer)
+    given = {"Set-Cookie": "session=CANARY; Path=/"}
+    server.fail(Fault(429, headers=given), Fault(case.key_refusals[0], headers=given))
+    call(client_with(rotating))
+    assert len(came) >= 3
+    assert not [headers for headers in came if "cookie" in headers]
 
 
 def test_no_key_is_no_request(call, client_with, secret, server):
@@ -456,9 +551,9 @@ def test_no_log_line_of_any_library_holds_the_key(
     caplog.set_level(logging.DEBUG)
     for name in hushed.LOGGERS:
         caplog.set_level(logging.DEBUG, name)
-    server.fail(echoing(503, case.secret(server, key)))
+    server.fail(echoing(429, case.secret(server, key)))
     call(client_with(secret()))
-    assert "answered 503" in caplog.text
+    assert "answered 429" in caplog.text
     assert key not in caplog.text
     assert key not in str([vars(record) for record in caplog.records])
 
@@ -548,6 +643,80 @@ def test_a_programs_own_requests_are_logged_as_before(client_with, secret, serve
     assert "/ours" not in caplog.text
 
 
+class Interrupted(BaseException):
+    """What a signal's handler raises: SystemExit of a gunicorn worker that takes too long."""
+
+
+#: Lines of these modules that one call goes through, at least; more fail no test.
+LINES = 60
+
+
+def interrupted_at(number):
+    """A trace function that raises before the n-th line of ours is run."""
+    ours = {base.__file__, deadlines.__file__, hushed.__file__}
+    lines = 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        if frame.f_code.co_filename not in ours:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number:
+                sys.settrace(None)
+                raise Interrupted
+        return trace
+
+    return trace
+
+
+def traced(trace, work):
+    """In a thread of its own: how it ended, and whether its loggers are still silenced."""
+
+    def run():
+        sys.settrace(trace)
+        try:
+            work()
+        except BaseException as ended:  # noqa: BLE001  it is looked at
+            return ended
+        finally:
+            sys.settrace(None)
+            left.append(hushed._hushed.get())
+        return None
+
+    left = []
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(contextvars.Context().run, run).result(30)
+    return ended, left
+
+
+@pytest.mark.parametrize("case", ["ChangeNow estimate", "Slack alert"], indirect=True)
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning"
+)  # of what is interrupted while it connects
+def test_a_call_that_is_interrupted_anywhere_leaves_no_logger_silent(
+    client_with, secret, server, case, key, shown_by
+):
+    client, held = client_with(secret()), case.secret(server, key)
+    interruptions = 0
+    for line in range(1, LINES + 40):
+        ended, left = traced(interrupted_at(line), lambda: case.call(client))
+        assert left == [False]
+        if isinstance(ended, Interrupted):
+            interruptions += 1
+            assert held not in shown_by(ended)
+    assert interruptions >= LINES
+    client.close()
+
+
+def test_a_silence_may_end_in_another_context():
+    """As that of a coroutine does which its loop has left half-way, when it is collected."""
+    silence = hushed.hushed()
+    contextvars.copy_context().run(silence.__enter__)
+    silence.__exit__(None, None, None)
+    assert not hushed._hushed.get()
+
+
 def test_every_logger_of_httpx_and_httpcore_is_silenced(client_with, secret, call):
     call(client_with(secret()))
     loggers = {
@@ -565,10 +734,15 @@ def test_a_key_in_a_path_does_not_end_it():
 
 
 def test_a_proxy_of_the_environment_is_not_for_the_loopback(
-    call, client_with, secret, monkeypatch
+    call, client_with, secret, server, monkeypatch, unused_port
 ):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port}")
+    with httpx.Client() as theirs, pytest.raises(httpx.ConnectError):
+        theirs.get(server.url)  # which shows that the variable counts
     call(client_with(secret()))
+    assert server.seen
 
 
 def test_every_request_is_json(call, client_with, secret, server):

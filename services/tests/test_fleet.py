@@ -53,3 +53,13 @@ def test_logs_go_to_stderr_unless_somebody_else_cares(monkeypatch):
     log_to_stderr()
     log_to_stderr()
     assert [type(handler) for handler in root.handlers] == [logging.StreamHandler]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(logging.NOTSET, logging.ERROR), (logging.INFO,) * 2]
+)
+def test_retries_are_told_by_us_alone_unless_somebody_wants_to_know(before, after):
+    retries = logging.getLogger("stamina")
+    retries.setLevel(before)
+    log_to_stderr()
+    assert retries.level == after

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import traceback
 from decimal import Decimal, localcontext
 
 import pytest
@@ -12,13 +13,15 @@ from pydantic import SecretStr, ValidationError
 from pgp_config import Keys
 from pgp_services.clients.javascript import as_number, parse, stringify
 from pgp_services.clients.nowpayments import (
+    MAX_IPN,
     SIGNATURE,
     NewInvoice,
     NowPaymentsClient,
     NowPaymentsRefused,
     verify_ipn,
 )
-from pgp_services.failures import BadRequest, BadSignature
+from pgp_services.failures import BadRequest, BadSignature, TooLarge
+from pgp_services.lookalikes import NowPaymentsServer
 from pgp_services.lookalikes.http import Fault
 
 INVOICE = NewInvoice(
@@ -85,6 +88,12 @@ def test_an_unusable_invoice_is_refused(create, nowpayments_server, answer):
     nowpayments_server.fail(Fault(201, json.dumps(answer).encode()))
     with pytest.raises(NowPaymentsRefused, match="unusable: "):
         create(INVOICE)
+
+
+@pytest.mark.parametrize("amount", [19.99, True, None])
+def test_an_amount_that_is_not_exact_is_no_invoice(amount):
+    with pytest.raises(ValidationError):
+        NewInvoice(**{**INVOICE.model_dump(), "price_amount": amount})
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "nan", "Infinity", "0.1234567890123456"])
@@ -221,6 +230,21 @@ def test_what_is_inside_of_objects_must_be_signed():
         verify_ipn(body, signature_of(b'{"a":1,"fee":{}}'), (KEY,))
 
 
+@pytest.mark.parametrize(("body", "signature"), SIGNED[:1], ids=["payment"])
+def test_the_stand_in_signs_as_nodejs_does(body, signature, key):
+    """Its writer is not the one that checks it."""
+    with NowPaymentsServer(key, "ipn-secret") as server:
+        ipn = server.ipn(json.loads(body, parse_float=Decimal))
+    assert ipn.headers[SIGNATURE] == signature
+    assert json.loads(ipn.body) == json.loads(body)
+
+
+@pytest.mark.parametrize(("text", "written"), NUMBERS)
+def test_the_stand_in_writes_numbers_as_nodejs_does(text, written, nowpayments_server):
+    ipn = nowpayments_server.ipn({"a": [Decimal(text), True, "ü"]})
+    assert ipn.body.decode() == f'{{"a":[{written},true,"ü"]}}'
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_current_and_the_previous_key_verify(nowpayments_server, ipn_key, new_key, version):
     newer = new_key()
@@ -240,8 +264,39 @@ def test_the_newest_key_signs(nowpayments_server, new_key):
 
 
 @pytest.mark.parametrize(
-    "signature", [None, "", "é", "0" * 128, "\ud800", signature_of(b"{}", "other")]
+    "signature",
+    [
+        None,
+        "",
+        "é",
+        "\ud800",
+        "0" * 127,
+        "0" * 129,
+        "g" * 128,
+        "٣" * 128,
+        signature_of(b"{}").upper(),
+    ],
+    ids=range(9),
 )
+def test_without_a_signature_nothing_is_read(signature, monkeypatch):
+    monkeypatch.delattr("pgp_services.clients.nowpayments.parse")
+    with pytest.raises(BadSignature, match="has no signature"):
+        verify_ipn(b"{}", signature, (KEY,))
+
+
+def test_a_signature_may_have_blanks_around_it():
+    assert verify_ipn(b"{}", f" {signature_of(b'{}')}\n", (KEY,)) == {}
+
+
+def test_a_body_that_is_too_long_is_not_read(monkeypatch):
+    longest = b'{"a":"' + b"x" * (MAX_IPN - 8) + b'"}'
+    assert verify_ipn(longest, signature_of(longest), (KEY,))
+    monkeypatch.delattr("pgp_services.clients.nowpayments.parse")
+    with pytest.raises(TooLarge):
+        verify_ipn(longest + b" ", signature_of(longest), (KEY,))
+
+
+@pytest.mark.parametrize("signature", ["0" * 128, signature_of(b"{}", "other")])
 def test_another_signature_is_none(signature, shown_by):
     body = b'{"a":"CANARYBODY"}'
     with pytest.raises(BadSignature) as caught:
@@ -255,6 +310,39 @@ def test_another_signature_is_none(signature, shown_by):
 def test_no_key_is_no_signature():
     with pytest.raises(BadSignature):
         verify_ipn(b"{}", signature_of(b"{}", ""), ())
+
+
+@pytest.mark.parametrize("keys", [(SecretStr(""),), Keys(SecretStr(""), 1)])
+def test_an_empty_key_verifies_nothing(keys):
+    with pytest.raises(BadSignature):
+        verify_ipn(b"{}", signature_of(b"{}", ""), keys)
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt, SystemExit, MemoryError])
+@pytest.mark.parametrize("where", ["hmac.new", "hmac.compare_digest", "stringify"])
+def test_whatever_ends_a_check_shows_nothing(ended, where, monkeypatch):
+    def end(*_, **__):
+        raise ended(*["CANARYBODY"] * (ended is MemoryError))
+
+    monkeypatch.setattr(f"pgp_services.clients.nowpayments.{where}", end)
+    expected = RuntimeError if ended is MemoryError else ended
+    keys = (SecretStr("CANARYKEY"),)
+    with pytest.raises(expected) as caught:
+        verify_ipn(b'{"a":"CANARYBODY"}', "0" * 128, keys)
+    assert caught.value.__context__ is None
+    frames = [
+        f"{frame.f_locals}"
+        for frame, _ in traceback.walk_tb(caught.value.__traceback__)
+        if frame.f_code.co_filename.endswith("nowpayments.py")
+    ]
+    assert not [canary for canary in ("CANARYKEY", "CANARYBODY") if canary in "".join(frames)]
+    assert "CANARY" not in str(caught.value)
+
+
+def test_a_key_that_is_no_text_verifies_nothing_and_is_not_shown(shown_by, key):
+    with pytest.raises(BadSignature) as caught:
+        verify_ipn(b"{}", "0" * 128, (SecretStr("\udcff" + key),))
+    assert key not in shown_by(caught.value)
 
 
 @pytest.mark.parametrize("change", ["body", "key"])

@@ -121,12 +121,12 @@ def test_every_2xx_is_good(call, client, other, status):
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_what_surely_had_no_effect_is_tried_again(call, client, other, status):
-    other.fail(Fault(status))
+    other.fail(Fault(status, headers={"Retry-After": "1"}))
     call(client, "/update", {})
     assert len(other.came) == 2
 
 
-@pytest.mark.parametrize("status", [500, 0])
+@pytest.mark.parametrize("status", [500, 503, 0])
 def test_what_may_have_had_its_effect_is_not_done_twice(call, client, other, status):
     other.fail(Fault(status))
     with pytest.raises(ServiceUnavailable, match="effect"):

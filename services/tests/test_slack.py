@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from pgp_services.clients.retries import RetryPolicy
-from pgp_services.clients.slack import POLICY, SlackAlerts, SlackRefused, SlackUnavailable
+from pgp_services.clients.slack import LONGEST, POLICY, SlackAlerts, SlackRefused, SlackUnavailable
 from pgp_services.lookalikes.http import Fault
 
 
@@ -34,6 +34,27 @@ def test_an_alert_from_a_coroutine(alerts, slack_server):
 def test_an_alert_mentions_nobody(alerts, slack_server):
     alerts.alert("<!channel> & <https://evil.example|click>")
     assert slack_server.messages == ["&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;"]
+
+
+def test_an_alert_is_shown_as_it_is(alerts, slack_server):
+    alerts.alert("*bold* https://evil.example")
+    assert slack_server.contents == [
+        {
+            "text": "*bold* https://evil.example",
+            "mrkdwn": False,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+    ]
+
+
+def test_a_long_alert_is_cut(alerts, slack_server):
+    for text in ("x" * LONGEST, "x" * (LONGEST + 1), "<" * 3_000_000):
+        alerts.alert(text)
+    whole, cut, escaped = slack_server.messages
+    assert whole == "x" * 3000
+    assert cut == "x" * 2999 + "…"
+    assert escaped == "&lt;" * 2999 + "…"
 
 
 def test_slow_down_is_heeded_once(alerts, slack_server):

@@ -144,7 +144,7 @@ def test_changenow_is_asked_what_the_token_says(answer_of, handler, changenow_se
 def test_a_repeat_is_dropped(answer_of, handler, tasks_server, changenow_server, body_with):
     first = answer_of(handler, body_with())
     changenow_server.fail(
-        Fault(200, b'{"fromAmount":1,"toAmount":9,"depositFee":0,"withdrawalFee":0}')
+        Fault(200, b'{"fromAmount":100.1,"toAmount":9,"depositFee":0,"withdrawalFee":0}')
     )
     assert answer_of(handler, body_with()) == first
     assert len(tasks_server.tasks) == 1

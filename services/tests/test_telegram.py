@@ -246,7 +246,7 @@ def test_a_message_that_timed_out_is_not_sent_again(use, client_with, server, ro
 
 
 def test_what_surely_was_not_done_is_tried_again(use, client, server):
-    server.fail(Fault(503))
+    server.fail(Fault(429), Fault(503, headers={"Retry-After": "1"}))
     use(client, "send_message", 7, "x")
     assert len(server.messages) == 1
 

@@ -173,15 +173,17 @@ class VersionRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class VersionRefused(Event):
-    """The other side refused a version; no request tries it again for a growing pause.
+    """The other side refused a version; no request tries it again for a growing pause, unless it waits for nobody.
 
     Attributes:
         version: The version that was refused.
-        pause: Seconds until one request tries it again, 1 to 60.
+        pause: Seconds until one request that waits for others tries it again, 1 to 60.
+        rests: Whether a call such as the refused one leaves it alone so long. One without a budget does not.
     """
 
     version: int
     pause: float
+    rests: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,8 @@ class _Course(Generic[T]):
         self._original = error if self._original is None else self._original
         if attempt.number is not None:
             self._refused.add(attempt.number)
-            self.verdicts.refused(self, attempt.number, attempt.began)
+            rests = self._policy.budget > 0  # without one, each call makes its first attempt
+            self.verdicts.refused(self, attempt.number, attempt.began, rests=rests)
 
     # -- what to do next ---------------------------------------------------------------------
 

@@ -199,7 +199,7 @@ class Verdicts:
 
     # -- what was said -----------------------------------------------------------------------
 
-    def refused(self, asker: object, number: int, began: float) -> None:
+    def refused(self, asker: object, number: int, began: float, *, rests: bool = True) -> None:
         """The other side refused a version.
 
         Args:
@@ -207,6 +207,7 @@ class Verdicts:
             number: The version.
             began: Monotonic seconds at which that attempt began. One that began before the last refusal,
                 or before the version was accepted, says nothing new.
+            rests: Whether calls such as this one leave it alone for a pause.
         """
         event = news = None
         with self._lock:
@@ -214,13 +215,14 @@ class Verdicts:
                 news = self._spread()
             said = self._said_of(number)
             if began > said.refused_at and began >= said.accepted_at:
-                event = self._note_refusal(said, number)
+                pause = self._note_refusal(said, number)
+                event = VersionRefused(self.container, self.secret, number, pause, rests)
         if news is not None:
             news.set_result(None)
         if event is not None:
             notify(self._observers, event)
 
-    def _note_refusal(self, said: _Said, number: int) -> Event:
+    def _note_refusal(self, said: _Said, number: int) -> float:
         now = self.clock()
         pause = pause_after(said.refusals, self._chance())
         if said.refusals == 0 and number == max(self._said):
@@ -229,7 +231,7 @@ class Verdicts:
         said.refused_at, said.again_at = now, now + pause
         if self._favourite == number:
             self._favourite = None
-        return VersionRefused(self.container, self.secret, number, pause)
+        return pause
 
     def accepted(self, asker: object, number: int, began: float, refused: Collection[int]) -> None:
         """The other side accepted a version.

@@ -33,10 +33,19 @@ _LOGGERS = (logger, logging.getLogger("pgp_config"))
 #: How a line of the log is made; alerts look for what follows the time.
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
+#: Where stamina tells each retry, as a warning.
+_retries = logging.getLogger("stamina")
+
 
 def log_to_stderr() -> None:
-    """Log as Cloud Run wants it, a line on stderr; nothing, if logging is configured already."""
+    """Log as Cloud Run wants it, a line on stderr; nothing, if logging is configured already.
+
+    A service says itself what it asks again for (`pgp_services.clients`): stamina's own line for each retry is left
+    out, unless a level is set for it.
+    """
     logging.basicConfig(format=LOG_FORMAT)
+    if _retries.level == logging.NOTSET:
+        _retries.setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)

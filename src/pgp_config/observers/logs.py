@@ -67,8 +67,8 @@ def _rejected(event: VersionRejected) -> _Line:
 
 
 def _refused(event: VersionRefused) -> _Line:
-    again = f"Tried again in {event.pause:.1f} s at the earliest"
-    return logging.WARNING, f"{event.secret} version {event.version} was refused. {again}"
+    again = f". Tried again in {event.pause:.1f} s at the earliest" if event.rests else ""
+    return logging.WARNING, f"{event.secret} version {event.version} was refused{again}"
 
 
 def _previous(event: PreviousVersionUsed) -> _Line:

@@ -24,8 +24,9 @@ from urllib.parse import quote
 import httpx
 
 from pgp_config import DeclarationError, rotation_retry_context
+from pgp_services.clients import deadlines
 from pgp_services.clients.connections import HttpConnections
-from pgp_services.clients.hushed import hushed, install
+from pgp_services.clients.hushed import hushed, hushed_context, install
 from pgp_services.clients.outcomes import Body, M, Outcome, Reply, bare, without_answer
 from pgp_services.clients.retries import (
     SHORTEST_ATTEMPT,
@@ -52,6 +53,9 @@ K_co = TypeVar("K_co", covariant=True)
 
 #: What a client takes in place of a key; where it can be refreshed, a refused one is.
 Key: TypeAlias = "Rotating[K] | Provided[K]"
+
+#: The 503 of a call from which on it is not believed that a request which must have one effect had none.
+_OUTAGES = 2
 
 #: Bytes of an answer that are read, where the request says nothing else.
 MAX_ANSWER = 65536
@@ -86,8 +90,8 @@ class Ask(Generic[M]):
         query: The query.
         body: Sent as `application/json`, if it is given.
         once: Whether a second request would have a second effect. Such a one is sent again only where
-            the first surely had none: no connection, 429, 503, a refused key. Never after a time-out or
-            a lost connection.
+            the first surely had none: no connection, 429, a refused key; and once after a 503 that says
+            by `Retry-After` that it comes from who was asked. Never after a time-out or a lost connection.
         longest: Bytes of the answer that are read, at most.
         fits: Whether a good answer is one to what was asked.
     """
@@ -123,14 +127,20 @@ class Call(Course, Generic[M]):
         party: Who is asked.
         ask: What is asked.
         policy: The bounds of the call.
+
+    Attributes:
+        ask: What is asked.
+        sending: Whether the attempt has got so far that something may have been sent.
     """
 
     def __init__(self, party: Party, ask: Ask[M], policy: RetryPolicy) -> None:
         super().__init__(policy)
         self.ask = ask
+        self.sending = False
         self._party = party
         self._key_was_refused = False
         self._looks_for_key = True
+        self._outages = 0
 
     def begin(self) -> None:
         """An attempt begins. If a key was refused in one before it, none is looked for again."""
@@ -154,6 +164,10 @@ class Call(Course, Generic[M]):
                 f"{self._party.name} refuses a key that has been replaced"
             )
 
+    def deadline(self) -> deadlines.Deadline:
+        """When the attempt that begins now is over."""
+        return deadlines.Deadline(self.clock() + self.attempt_limit(), self.clock)
+
     def body(self) -> Body:
         """Takes the answer of the attempt that begins now."""
         return Body(self.ask.longest, self.attempt_limit(), self.clock)
@@ -171,12 +185,17 @@ class Call(Course, Generic[M]):
             return outcome.value
         if outcome.refused is None and outcome.status in party.key_refusals:
             raise party.refused(trouble, of_key=True)
-        if not outcome.passing:
-            raise (outcome.refused or party.refused)(trouble)
-        in_doubt = self.ask.once and not outcome.without_effect
+        in_doubt = self.ask.once and not self._had_no_effect(outcome)
         if in_doubt:
             trouble += "; it may have had its effect"
+        if not outcome.passing:
+            raise (outcome.refused or party.refused)(trouble)
         raise party.unavailable(trouble, retry_after=outcome.retry_after, passing=not in_doubt)
+
+    def _had_no_effect(self, outcome: Outcome[M]) -> bool:
+        """Whether a request surely had none; a second 503 is not believed."""
+        self._outages += outcome.status == httpx.codes.SERVICE_UNAVAILABLE
+        return outcome.without_effect and self._outages < _OUTAGES
 
 
 class HttpClient(ABC, Generic[K]):
@@ -304,49 +323,52 @@ class HttpClient(ABC, Generic[K]):
         )
 
     def _send(self, call: Call[M], key: K) -> Outcome[M]:
+        call.sending = False
         try:
-            with hushed():
-                return self._exchange(call, key)
+            return hushed_context().run(self._exchange, call, key)
         except BaseException as fault:  # noqa: BLE001  its text and frames may hold the key
-            ended: Outcome[M] | BaseException = self._ended(fault)
+            ended = self._ended(call, fault)
         if isinstance(ended, Outcome):
             return ended
         raise ended
 
     async def _send_async(self, call: Call[M], key: K) -> Outcome[M]:
+        call.sending = False
         try:
             with hushed():
                 return await self._exchange_async(call, key)
         except BaseException as fault:  # noqa: BLE001  as above
-            ended: Outcome[M] | BaseException = self._ended(fault)
+            ended = self._ended(call, fault)
         if isinstance(ended, Outcome):
             return ended
         raise ended
 
-    def _ended(self, fault: BaseException) -> Outcome[M] | BaseException:
+    def _ended(self, call: Call[M], fault: BaseException) -> Outcome[M] | BaseException:
         if isinstance(fault, Exception):
-            return without_answer(self.party.name, fault)
+            return without_answer(self.party.name, fault, sending=call.sending)
         return bare(fault)
 
     def _exchange(self, call: Call[M], key: K) -> Outcome[M]:
+        # Only ever in a context of its own: it is not set back.
+        deadlines.current.set(call.deadline())
         place = self.addressed(call.ask, key)
         client, body = self.connections(key).to(place.url), call.body()
         request = _request(client, call, place)
+        call.sending = True
         with closing(client.send(request, stream=True)) as response:
             for chunk in response.iter_raw():
                 body.take(chunk)
         return self.judge(call.ask, body.reply(self.party.name, response))
 
     async def _exchange_async(self, call: Call[M], key: K) -> Outcome[M]:
-        place = self.addressed(call.ask, key)
-        client, body = await self.connections(key).to_async(place.url), call.body()
-        request = _request(client, call, place)
-        async with (
-            asyncio.timeout(call.attempt_limit()),
-            aclosing(await client.send(request, stream=True)) as response,
-        ):
-            async for chunk in response.aiter_raw():
-                body.take(chunk)
+        place, body = self.addressed(call.ask, key), call.body()
+        async with asyncio.timeout(call.attempt_limit()):
+            client = await self.connections(key).to_async(place.url)
+            request = _request(client, call, place)
+            call.sending = True
+            async with aclosing(await client.send(request, stream=True)) as response:
+                async for chunk in response.aiter_raw():
+                    body.take(chunk)
         return self.judge(call.ask, body.reply(self.party.name, response))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,10 +14,12 @@ from pgp_services.clients.base import Addressed, Ask, HttpClient, Party
 from pgp_services.clients.connections import base_of
 from pgp_services.clients.outcomes import Number  # noqa: TC001  pydantic evaluates it
 from pgp_services.clients.retries import RetryPolicy
-from pgp_services.failures import Refused, Unavailable
+from pgp_services.failures import BadRequest, Refused, Unavailable
 from pgp_services.tokens import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import SecretStr
 
     from pgp_config import Rotating
@@ -30,9 +33,19 @@ API = "https://api.changenow.io"
 POLICY = RetryPolicy(budget=8.0, attempt=3.0)
 
 
-#: An exchange's id, and an address on any network: printable, without blanks.
+#: An exchange's id, and an address or a transaction's hash on any network: printable, without blanks.
 _Id = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
 _Address = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+
+#: What may be asked of ChangeNow: a currency's or a network's name, and an address.
+_TICKER = re.compile(r"[!-~]{1,32}")
+_ADDRESS = re.compile(r"[!-~]{1,128}")
+
+#: What an amount is less than, how many digits it has at most, and how many of them after the point.
+_LARGEST, _DIGITS, _DECIMALS = Decimal("1e30"), 60, 30
+
+#: How far, as a part of it, a rounded amount may be off.
+_ROUNDING = Decimal("1e-6")
 
 
 class ChangeNowRefused(Refused):
@@ -43,6 +56,42 @@ class ChangeNowUnavailable(Unavailable):
     """ChangeNow does not answer within the budget."""
 
 
+def _check(amount: object, names: Mapping[str, object], address: object = "-") -> None:
+    """See that a request is one.
+
+    Raises:
+        BadRequest: If it is not; it names the fields.
+    """
+    wrong = [name for name, text in names.items() if not _is(_TICKER, text)]
+    wrong += [] if _is_amount(amount) else ["amount"]
+    wrong += [] if _is(_ADDRESS, address) else ["address"]
+    if wrong:
+        raise BadRequest(f"no request for ChangeNow: {', '.join(wrong)}", fields=wrong)
+
+
+def _is(form: re.Pattern[str], text: object) -> bool:
+    return isinstance(text, str) and form.fullmatch(text) is not None
+
+
+def _is_amount(amount: object) -> bool:
+    if not (isinstance(amount, Decimal) and amount.is_finite() and 0 < amount < _LARGEST):
+        return False
+    _, digits, exponent = amount.as_tuple()
+    return len(digits) <= _DIGITS and int(exponent) >= -_DECIMALS
+
+
+def _is_about(told: Decimal, asked: Decimal) -> bool:
+    """ChangeNow tells amounts as JavaScript numbers, which it may have rounded before."""
+    return abs(told - asked) <= asked * _ROUNDING
+
+
+def _agree(told: _Swap, asked: tuple[str, str, str, str]) -> bool:
+    """Whether what an answer tells of currencies and networks, in that order, is what was asked for."""
+    names = (told.from_currency, told.from_network, told.to_currency, told.to_network)
+    pairs = zip(names, asked, strict=True)
+    return all(name is None or name.lower() == wanted.lower() for name, wanted in pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """What is to be swapped for what.
@@ -51,7 +100,11 @@ class Pair:
         from_currency: What is swapped, as ChangeNow names it, on the network `eth`.
         to_currency: What is paid out.
         to_network: On what network.
-        amount: How much is swapped, in `from_currency`; more than 0.
+        amount: How much is swapped, in `from_currency`; more than 0, with 60 digits at most, 30 of them
+            after the point.
+
+    Raises:
+        BadRequest: If one of them is none.
     """
 
     from_currency: str
@@ -59,20 +112,44 @@ class Pair:
     to_network: str
     amount: Decimal
 
+    def __post_init__(self) -> None:
+        names = ("from_currency", "to_currency", "to_network")
+        _check(self.amount, {name: getattr(self, name) for name in names})
+
     def query(self) -> dict[str, str]:
         """The request's query, as ChangeNow's v2 API takes it."""
         return {
             "fromCurrency": self.from_currency.lower(),
             "toCurrency": self.to_currency.lower(),
-            "fromNetwork": "eth",
+            "fromNetwork": _NETWORK,
             "toNetwork": self.to_network.lower(),
             "fromAmount": plain(self.amount),
             "flow": "standard",
             "type": "direct",
         }
 
+    def is_answered_by(self, estimate: Estimate) -> bool:
+        """Whether an estimate is this one's: of our amount, and of these currencies where it tells them."""
+        asked = (self.from_currency, _NETWORK, self.to_currency, self.to_network)
+        return _agree(estimate, asked) and _is_about(estimate.from_amount, self.amount)
 
-class Estimate(BaseModel):
+
+#: The network of what is swapped.
+_NETWORK = "eth"
+
+
+class _Swap(BaseModel):
+    """What ChangeNow tells of what is swapped for what, if it does."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    from_currency: Annotated[str | None, Field(alias="fromCurrency")] = None
+    from_network: Annotated[str | None, Field(alias="fromNetwork")] = None
+    to_currency: Annotated[str | None, Field(alias="toCurrency")] = None
+    to_network: Annotated[str | None, Field(alias="toNetwork")] = None
+
+
+class Estimate(_Swap):
     """What ChangeNow would pay out.
 
     Attributes:
@@ -80,9 +157,8 @@ class Estimate(BaseModel):
         to_amount: What it would pay out, fees taken off; more than 0.
         deposit_fee: Its fee on the way in.
         withdrawal_fee: Its fee on the way out.
+        from_currency: What it would take, if it says so; likewise the three others.
     """
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     from_amount: Annotated[Number, Field(alias="fromAmount", gt=0)]
     to_amount: Annotated[Number, Field(alias="toAmount", gt=0)]
@@ -99,8 +175,12 @@ class NewExchange:
         from_network: On what network.
         to_currency: What is paid out.
         to_network: On what network.
-        amount: How much will be paid in, in `from_currency`; more than 0.
-        address: Where the payout goes, on `to_network`.
+        amount: How much will be paid in, in `from_currency`; more than 0, with 60 digits at most, 30 of
+            them after the point.
+        address: Where the payout goes, on `to_network`; 128 characters at most, without blanks.
+
+    Raises:
+        BadRequest: If one of them is none.
     """
 
     from_currency: str
@@ -109,6 +189,10 @@ class NewExchange:
     to_network: str
     amount: Decimal
     address: str
+
+    def __post_init__(self) -> None:
+        names = ("from_currency", "from_network", "to_currency", "to_network")
+        _check(self.amount, {name: getattr(self, name) for name in names}, self.address)
 
     def body(self) -> bytes:
         """The request's body, as ChangeNow's v2 API takes it; amounts are strings in it."""
@@ -125,18 +209,16 @@ class NewExchange:
         return json.dumps(content).encode()
 
     def is_answered_by(self, exchange: Exchange) -> bool:
-        """Whether an exchange is this one: its payout goes to our address, and it takes our amount.
+        """Whether an exchange is this one.
 
-        ChangeNow tells amounts as JavaScript numbers, which it may have rounded before.
+        Its payout goes to our address, it takes our amount, and the currencies are ours where it tells them.
         """
-        off = abs(exchange.from_amount - self.amount)
+        asked = (self.from_currency, self.from_network, self.to_currency, self.to_network)
         return (
-            _same_address(exchange.payout_address, self.address) and off <= self.amount * _ROUNDING
+            _agree(exchange, asked)
+            and _same_address(exchange.payout_address, self.address)
+            and _is_about(exchange.from_amount, self.amount)
         )
-
-
-#: How far, as a part of it, a rounded amount may be off.
-_ROUNDING = Decimal("1e-6")
 
 
 def _same_address(one: str, other: str) -> bool:
@@ -146,7 +228,7 @@ def _same_address(one: str, other: str) -> bool:
     return one == other
 
 
-class Exchange(BaseModel):
+class Exchange(_Swap):
     """An exchange that waits for its payin.
 
     Attributes:
@@ -157,9 +239,8 @@ class Exchange(BaseModel):
         to_amount: About how much it will pay out.
         payin_extra_id: What a payin must say besides (a memo, a tag), on networks that have such;
             without it the money is lost. Ethereum has none.
+        from_currency: What it takes, if it says so; likewise the three others.
     """
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     id: _Id
     payin_address: Annotated[_Address, Field(alias="payinAddress")]
@@ -184,6 +265,7 @@ class ExchangeStatus(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     id: _Id
+    # Those of ChangeNow. `hold` and `overdue` are Changelly's.
     status: Literal[
         "new",
         "waiting",
@@ -196,8 +278,8 @@ class ExchangeStatus(BaseModel):
         "refunded",
         "expired",
     ]
-    payin_hash: Annotated[str | None, Field(alias="payinHash")] = None
-    payout_hash: Annotated[str | None, Field(alias="payoutHash")] = None
+    payin_hash: Annotated[_Address | None, Field(alias="payinHash")] = None
+    payout_hash: Annotated[_Address | None, Field(alias="payoutHash")] = None
     amount_from: Annotated[Number | None, Field(alias="amountFrom")] = None
     amount_to: Annotated[Number | None, Field(alias="amountTo")] = None
 
@@ -251,7 +333,8 @@ class ChangeNowClient(HttpClient["SecretStr"]):
         """What ChangeNow would pay out.
 
         Raises:
-            ChangeNowRefused: If it refuses the request or the key, or answers nonsense.
+            ChangeNowRefused: If it refuses the request or the key, or answers nonsense, or what is not to
+                what was asked: other currencies, another amount or address.
             ChangeNowUnavailable: If it does not answer within the budget.
             PgpConfigError: If there is no key.
         """
@@ -264,13 +347,13 @@ class ChangeNowClient(HttpClient["SecretStr"]):
     def create_exchange(self, new: NewExchange) -> Exchange:
         """Make an exchange, to be paid in to its `payin_address`.
 
-        Not idempotent: it is asked again only where ChangeNow surely did not make one (no connection,
-        429, 503, a refused key). After a time-out, a lost connection or another 5xx there may be one
-        that nobody knows; it expires unless it is paid, so that another call is harmless.
+        Not idempotent: it is asked again only where ChangeNow surely did not make one (no connection, 429, a
+        refused key; once after a 503 with `Retry-After`). After a time-out, a lost connection, an answer of
+        nonsense or another 5xx there may be one that nobody knows; it expires unless it is paid, so that another
+        call is harmless.
 
         Raises:
-            ChangeNowRefused: As `estimate`; also if the exchange would pay to another address, or
-                takes another amount.
+            ChangeNowRefused: As `estimate`.
             ChangeNowUnavailable: As `estimate`; `passing` is false if there may be an exchange.
             PgpConfigError: If there is no key.
         """
@@ -296,7 +379,14 @@ class ChangeNowClient(HttpClient["SecretStr"]):
 
 
 def _estimate(pair: Pair) -> Ask[Estimate]:
-    return Ask("estimate", "GET", "/v2/exchange/estimated-amount", Estimate, query=pair.query())
+    return Ask(
+        "estimate",
+        "GET",
+        "/v2/exchange/estimated-amount",
+        Estimate,
+        query=pair.query(),
+        fits=pair.is_answered_by,
+    )
 
 
 def _exchange(new: NewExchange) -> Ask[Exchange]:

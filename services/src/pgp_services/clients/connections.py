@@ -9,13 +9,18 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import ssl
+from contextvars import Context
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import httpx
 
+from pgp_services.clients.deadlines import bounded
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -69,6 +74,7 @@ class PerProcess(Generic[T]):
         self._make = make
         self._close = close
         self._made: dict[int, T] = {}
+        self._parents: list[T] = []
 
     def __call__(self) -> T:
         """The one of this process."""
@@ -77,15 +83,17 @@ class PerProcess(Generic[T]):
         if held is not None:
             return held
         made = self._make()
-        self._forget_parents(pid)
+        self._set_parents_aside(pid)
         kept = self._made.setdefault(pid, made)
         if kept is not made:
             self._close(made)
         return kept
 
-    def _forget_parents(self, pid: int) -> None:
+    def _set_parents_aside(self, pid: int) -> None:
+        """Never used and never closed here; without a reference Python would warn of open sockets."""
         for other in [known for known in list(self._made) if known != pid]:
-            self._made.pop(other, None)
+            with contextlib.suppress(KeyError):  # another thread was first
+                self._parents.append(self._made.pop(other))
 
     def close(self) -> None:
         """Close the one of this process, if there is one; the next use makes another."""
@@ -95,7 +103,7 @@ class PerProcess(Generic[T]):
 
 
 class PerLoop(Generic[T]):
-    """Something that is made on first use in each event loop.
+    """Something that is made on first use in each event loop, by a task that all who come first wait for.
 
     Args:
         make: Makes one; it may wait.
@@ -103,34 +111,48 @@ class PerLoop(Generic[T]):
     """
 
     def __init__(
-        self, make: Callable[[], Awaitable[T]], close: Callable[[T], Awaitable[object]]
+        self, make: Callable[[], Coroutine[None, None, T]], close: Callable[[T], Awaitable[object]]
     ) -> None:
         self._make = make
         self._close = close
         self._made: dict[asyncio.AbstractEventLoop, T] = {}
+        self._making: dict[asyncio.AbstractEventLoop, asyncio.Task[T]] = {}
         self._closing: set[asyncio.Future[object]] = set()
 
     async def __call__(self) -> T:
-        """The one of the running loop."""
+        """The one of the running loop; who is cancelled meanwhile leaves its making to the others."""
         loop = asyncio.get_running_loop()
         held = self._made.get(loop)
         if held is not None:
             return held
-        made = await self._make()
-        self._forget_closed()
-        kept = self._made.setdefault(loop, made)
-        if kept is not made:
-            await self._close(made)
-        return kept
+        making = self._making.get(loop)
+        if making is None:
+            self._forget_closed()
+            # In an empty context: in the first request's it would keep what that one holds.
+            making = loop.create_task(self._make_for(loop), context=Context())
+            self._making[loop] = making
+        return await asyncio.shield(making)
+
+    async def _make_for(self, loop: asyncio.AbstractEventLoop) -> T:
+        try:
+            made = self._made[loop] = await self._make()
+        finally:
+            del self._making[loop]
+        return made
 
     def _forget_closed(self) -> None:
         """What is made in a loop refers to it: a weak dictionary would never let go."""
-        for loop in [known for known in list(self._made) if known.is_closed()]:
-            self._made.pop(loop, None)
+        for held in (self._made, self._making):
+            for loop in [known for known in list(held) if known.is_closed()]:
+                held.pop(loop, None)
 
     async def aclose(self) -> None:
         """Close the one of the running loop, if there is one; the next use makes another."""
-        held = self._made.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        making = self._making.get(loop)
+        if making is not None:
+            await asyncio.wait({making})
+        held = self._made.pop(loop, None)
         if held is not None:
             await self._close(held)
 
@@ -139,10 +161,13 @@ class PerLoop(Generic[T]):
         for loop in list(self._made):
             # A loop that has been closed meanwhile has nothing to be closed in.
             with contextlib.suppress(KeyError, RuntimeError):
-                loop.call_soon_threadsafe(self._begin_to_close, self._made.pop(loop))
+                loop.call_soon_threadsafe(self._begin, self._close, self._made.pop(loop))
+        for loop in list(self._making):
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._begin, self.aclose)
 
-    def _begin_to_close(self, held: T) -> None:
-        closing = asyncio.ensure_future(self._close(held))
+    def _begin(self, close: Callable[..., Awaitable[object]], *held: T) -> None:
+        closing = asyncio.ensure_future(close(*held))
         # The loop itself holds a task weakly.
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -151,17 +176,18 @@ class PerLoop(Generic[T]):
 class HttpConnections:
     """The HTTP clients of a process and of its loops.
 
-    A server on the loopback is not behind the proxy that the environment may name: it has clients of
-    its own, without one.
+    A server on the loopback is not behind the proxy that the environment may name, and has no certificate:
+    it has clients of its own, without a proxy and without certificate authorities. No client keeps a cookie: one
+    that was set for a key would outlive it.
     """
 
     def __init__(self) -> None:
         self._clients = {
-            local: PerProcess(partial(httpx.Client, trust_env=not local), httpx.Client.close)
+            local: PerProcess(partial(_client, local=local), httpx.Client.close)
             for local in (False, True)
         }
         self._async_clients = {
-            local: PerLoop(partial(_async_client, trust_env=not local), httpx.AsyncClient.aclose)
+            local: PerLoop(partial(_async_client, local=local), httpx.AsyncClient.aclose)
             for local in (False, True)
         }
 
@@ -190,7 +216,22 @@ class HttpConnections:
             await clients.aclose()
 
 
-async def _async_client(*, trust_env: bool) -> httpx.AsyncClient:
+def _client(*, local: bool) -> httpx.Client:
+    context = _trusting_nobody() if local else httpx.create_ssl_context()
+    client = httpx.Client(verify=context, trust_env=not local, cookies=_no_cookies())
+    bounded(client)
+    return client
+
+
+async def _async_client(*, local: bool) -> httpx.AsyncClient:
     # Reading the certificate authorities takes a while: not in the loop's thread.
-    context = await asyncio.to_thread(httpx.create_ssl_context, trust_env=trust_env)
-    return httpx.AsyncClient(verify=context, trust_env=trust_env)
+    context = _trusting_nobody() if local else await asyncio.to_thread(httpx.create_ssl_context)
+    return httpx.AsyncClient(verify=context, trust_env=not local, cookies=_no_cookies())
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _no_cookies() -> CookieJar:
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))

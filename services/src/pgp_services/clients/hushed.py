@@ -8,8 +8,8 @@ by `pgp_services.clients`, without any of it.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,11 +38,24 @@ def install() -> None:
         logging.getLogger(name).addFilter(_passes)
 
 
+def hushed_context() -> Context:
+    """A copy of this context in which these loggers are silent.
+
+    What a signal's handler raises may end a thread between any two of its steps: what was set in a copy needs not
+    be set back.
+    """
+    context = copy_context()
+    context.run(_hushed.set, True)
+    return context
+
+
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Drop what these loggers say in this context."""
+    """Drop what these loggers say in this context: for a coroutine, which cannot change its own."""
     token = _hushed.set(True)
     try:
         yield
     finally:
-        _hushed.reset(token)
+        # A coroutine that is left half-way may be closed from another context, where nothing was set.
+        with suppress(ValueError):
+            _hushed.reset(token)

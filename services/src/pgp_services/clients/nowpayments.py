@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from decimal import Decimal  # noqa: TC003  pydantic evaluates it
 from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from pgp_config import Keys
 from pgp_services.clients.base import Addressed, Ask, HttpClient, Party
 from pgp_services.clients.connections import base_of
 from pgp_services.clients.javascript import Json, in_order, parse, stringify
+from pgp_services.clients.outcomes import bare
 from pgp_services.clients.retries import RetryPolicy
-from pgp_services.failures import BadRequest, BadSignature, Refused, Unavailable
+from pgp_services.failures import BadRequest, BadSignature, Refused, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -27,6 +30,12 @@ API = "https://api.nowpayments.io"
 
 #: The header of an IPN's signature.
 SIGNATURE = "x-nowpayments-sig"
+
+#: A signature: HMAC-SHA512 in hexadecimal digits, as Node.js writes them.
+_SIGNED = re.compile(r"[0-9a-f]{128}")
+
+#: Bytes of an IPN, at most. NOWPayments' have some 1,000; who sends more makes us write it anew first.
+MAX_IPN = 16 * 1024
 
 #: Bounds of one call; a user waits for the invoice.
 POLICY = RetryPolicy(budget=8.0, attempt=4.0)
@@ -40,12 +49,18 @@ class NowPaymentsUnavailable(Unavailable):
     """NOWPayments does not answer within the budget."""
 
 
+def _exact(amount: object) -> object:
+    if isinstance(amount, float):
+        raise PydanticCustomError("exact", "Not an exact number")
+    return amount
+
+
 class NewInvoice(BaseModel):
     """An invoice to be made.
 
     Attributes:
         price_amount: What is to be paid; more than 0, and of 15 digits at most: NOWPayments reads it
-            as a JavaScript number.
+            as a JavaScript number. No float.
         price_currency: In what currency it is stated.
         order_id: Our name for it; it comes back in each IPN.
         order_description: What the payer reads.
@@ -56,7 +71,11 @@ class NewInvoice(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    price_amount: Annotated[Decimal, Field(gt=0, max_digits=15, allow_inf_nan=False)]
+    price_amount: Annotated[
+        Decimal,
+        BeforeValidator(_exact),
+        Field(gt=0, max_digits=15, allow_inf_nan=False),
+    ]
     price_currency: str
     order_id: str
     order_description: str
@@ -115,9 +134,9 @@ class NowPaymentsClient(HttpClient["SecretStr"]):
     def create_invoice(self, new: NewInvoice) -> Invoice:
         """Make an invoice.
 
-        Not idempotent: it is asked again only where NOWPayments surely did not make one (no connection,
-        429, 503, a refused key). After a time-out, a lost connection or another 5xx there may be one
-        that nobody knows, and nobody will pay.
+        Not idempotent: it is asked again only where NOWPayments surely did not make one (no connection, 429, a
+        refused key; once after a 503 with `Retry-After`). After a time-out, a lost connection, an answer of
+        nonsense or another 5xx there may be one that nobody knows, and nobody will pay.
 
         Raises:
             NowPaymentsRefused: If NOWPayments refuses the request or the key, or answers nonsense.
@@ -154,28 +173,46 @@ def verify_ipn(
     genuine for as long as its key is: let its effect happen once, by `payment_id` and `payment_status`.
 
     Args:
-        body: The body as it came in.
+        body: The body as it came in, of 16 KiB at most.
         signature: The header `x-nowpayments-sig`; None if there is none.
-        keys: The current and the previous IPN secret.
+        keys: The current and the previous IPN secret. An empty one verifies nothing.
 
     Returns:
         The JSON object, with a `Decimal` for each number that is not whole.
 
     Raises:
-        BadRequest: If the body is not a JSON object.
-        BadSignature: If there is no signature, or it is by none of the keys. No frame of either holds
-            the body.
+        BadSignature: If there is no signature, or it is by none of the keys.
+        BadRequest: If the body is not a JSON object; TooLarge, if it is longer than that.
+        RuntimeError: If it cannot be checked; a fault of ours.
     """
+    try:
+        found: dict[str, Json] | BaseException = _checked(body, signature, keys)
+    except Exception as fault:  # noqa: BLE001  its text or frames may hold a key, or the body
+        found = RuntimeError(f"the IPN cannot be checked ({type(fault).__name__})")
+    except BaseException as fault:  # noqa: BLE001  as above
+        found = bare(fault)
+    # The frame of what is raised holds none of them.
+    del body, signature, keys
+    if isinstance(found, BaseException):
+        raise found
+    return cast("dict[str, object]", found)
+
+
+def _checked(
+    body: bytes, signature: str | None, keys: Keys[SecretStr] | tuple[SecretStr, ...]
+) -> dict[str, Json] | BadSignature | BadRequest:
+    """What an IPN says, or what is to be raised; what anybody can send is read last."""
+    given = (signature or "").strip()
+    if _SIGNED.fullmatch(given) is None:
+        return BadSignature("the IPN has no signature")
+    if len(body) > MAX_IPN:
+        return TooLarge("the IPN is longer than 16 KiB")
     ipn = _read(body)
-    genuine = ipn is not None and _is_signed(ipn, signature, keys)
-    content = ipn.content if ipn is not None and genuine else None
-    known = ipn is not None
-    del body, signature, ipn
-    if not known:
-        raise BadRequest("the body is not a JSON object")
-    if content is None:
-        raise BadSignature("the IPN is not signed by NOWPayments")
-    return cast("dict[str, object]", content)
+    if ipn is None:
+        return BadRequest("the body is not a JSON object")
+    if not _is_signed(ipn, given.encode(), keys):
+        return BadSignature("the IPN is not signed by NOWPayments")
+    return ipn.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +242,8 @@ def _read(body: bytes) -> _Ipn | None:
         return None
 
 
-def _is_signed(
-    ipn: _Ipn, signature: str | None, keys: Keys[SecretStr] | tuple[SecretStr, ...]
-) -> bool:
+def _is_signed(ipn: _Ipn, given: bytes, keys: Keys[SecretStr] | tuple[SecretStr, ...]) -> bool:
     """Whichever key it is, and none: as many comparisons."""
-    given = (signature or "").strip().encode("utf-8", "replace")
     verdicts = [
         hmac.compare_digest(hmac.new(key, text, hashlib.sha512).hexdigest().encode(), given)
         for text in ipn.texts
@@ -219,9 +253,12 @@ def _is_signed(
 
 
 def _plain(keys: Keys[SecretStr] | tuple[SecretStr, ...]) -> list[bytes]:
+    """What verifies: with an empty key anybody signs."""
     if isinstance(keys, Keys):
-        return keys.newest_first()
-    return [key.get_secret_value().encode() for key in keys]
+        found = keys.newest_first()
+    else:
+        found = [key.get_secret_value().encode("utf-8", "surrogatepass") for key in keys]
+    return [key for key in found if key]
 
 
 def _without_arrays(content: Json) -> Json:

@@ -27,13 +27,10 @@ M = TypeVar("M", bound=BaseModel)
 #: The statuses of an answer that is read.
 GOOD = (httpx.codes.OK, httpx.codes.CREATED)
 
-#: Those after which the request surely had no effect: it was not taken on.
-_WITHOUT_EFFECT = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
-
 #: What ends an attempt without an answer, and may not end the next one.
 _PASSING = (httpx.TransportError, TimeoutError)
 
-#: Of these, what the next attempt would meet again.
+#: Of these, what the next attempt would meet again; nothing was sent.
 _LASTING = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 
 #: Of these, what comes before anything is sent.
@@ -105,14 +102,20 @@ class Reply:
         return json.loads(self.body, parse_float=Decimal, parse_constant=_no_constant)
 
     def failure(self) -> Outcome[M]:
-        """What an answer means that is not good, by its status and Retry-After."""
+        """What an answer means that is not good, by its status and Retry-After.
+
+        A proxy answers 503 too, when it has lost a request that it had passed on: it says no `Retry-After`.
+        """
+        pause = seconds(self.headers.get("retry-after"))
+        unavailable = self.status == httpx.codes.SERVICE_UNAVAILABLE
+        done = httpx.codes.is_success(self.status) or httpx.codes.is_server_error(self.status)
         return Outcome(
             self.status,
             f"{self.party} answered {self.status}",
-            retry_after=seconds(self.headers.get("retry-after")),
+            retry_after=pause,
             passing=self.status == httpx.codes.TOO_MANY_REQUESTS
             or httpx.codes.is_server_error(self.status),
-            without_effect=self.status in _WITHOUT_EFFECT,
+            without_effect=not done or (unavailable and pause is not None),
         )
 
 
@@ -159,13 +162,19 @@ class UnusableAddressError(Exception):
     """A secret that is to be a URL, or a part of one, cannot be."""
 
 
-def without_answer(party: str, fault: Exception) -> Outcome[M]:
-    """What an exception in place of an answer means: only its type is told."""
+def without_answer(party: str, fault: Exception, *, sending: bool) -> Outcome[M]:
+    """What an exception in place of an answer means: only its type is told.
+
+    Args:
+        party: Who did not answer.
+        fault: The exception.
+        sending: Whether it came when something may have been sent.
+    """
     return Outcome(
         0,
         f"no answer from {party} ({type(fault).__name__})",
         passing=isinstance(fault, _PASSING) and not isinstance(fault, _LASTING),
-        without_effect=isinstance(fault, _UNSENT),
+        without_effect=not sending or isinstance(fault, (*_UNSENT, *_LASTING)),
     )
 
 
@@ -207,7 +216,7 @@ def seconds(retry_after: str | None) -> float | None:
         return float(retry_after[:9])
     try:
         date = parsedate_to_datetime(retry_after)
-    except ValueError:
+        aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

@@ -166,8 +166,8 @@ class ServiceClient(HttpClient[_Destination]):
     def post(self, path: str, body: Mapping[str, object]) -> None:
         """Call the service.
 
-        Not idempotent: it is called again only where it surely had no effect (no connection, 429, 503), and
-        never after a time-out or a lost connection.
+        Not idempotent: it is called again only where it surely had no effect (no connection, 429; once after a
+        503 with `Retry-After`, as the fleet's services answer), and never after a time-out or a lost connection.
 
         Args:
             path: The path, beginning with a slash; it belongs in code.

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: The hosts of Slack's incoming webhooks: for all, and for governments.
 HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
 
+#: Characters of a message, at most: more than some thousand Slack cuts itself, or refuses.
+LONGEST = 3000
+
 #: Bounds of one alert: a request waits for it.
 POLICY = RetryPolicy(budget=3.0, attempt=1.5, retries=1)
 
@@ -78,11 +81,12 @@ class SlackAlerts(HttpClient["SecretStr"]):
     def alert(self, text: str) -> None:
         """Post a message.
 
-        Not idempotent: it is sent again, once, only where Slack surely did not take it: no connection,
-        429 (after what `Retry-After` says, if there is time), 503.
+        Not idempotent: it is sent again, once, only where Slack surely did not take it: no connection, 429 or
+        503 (after what `Retry-After` says, if there is time; a 503 that has none is final).
 
         Args:
-            text: The message; it mentions nobody and links to nothing, whatever is in it.
+            text: The message, of which 3,000 characters are sent. It mentions nobody and is shown as it is,
+                without formatting and without a preview of what it names; Slack may still make a link of a URL.
 
         Raises:
             SlackRefused: If Slack refuses the message or the webhook, or answers nonsense; or if the
@@ -98,5 +102,7 @@ class SlackAlerts(HttpClient["SecretStr"]):
 
 
 def _message(text: str) -> Ask[_Taken]:
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return Ask("alert", "POST", "/", _Taken, body=json.dumps({"text": plain}).encode(), once=True)
+    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    plain = short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    content = {"text": plain, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+    return Ask("alert", "POST", "/", _Taken, body=json.dumps(content).encode(), once=True)

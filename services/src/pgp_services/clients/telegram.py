@@ -141,7 +141,12 @@ class TelegramClient(HttpClient["SecretStr"]):
         """Telegram says in the body how long it wants to be left alone, and by 409 that another polls."""
         outcome: Outcome[M] = reply.read(ask.answer)
         if reply.status == httpx.codes.CONFLICT:
-            return Outcome(reply.status, "another process polls Telegram", refused=UpdatesConflict)
+            return Outcome(
+                reply.status,
+                "another process polls Telegram",
+                without_effect=True,
+                refused=UpdatesConflict,
+            )
         if reply.status != httpx.codes.TOO_MANY_REQUESTS:
             return outcome
         return Outcome(
@@ -155,8 +160,8 @@ class TelegramClient(HttpClient["SecretStr"]):
     def send_message(self, chat_id: int, text: str) -> int:
         """Write to a chat.
 
-        Not idempotent: it is sent again only where Telegram surely did not take it (no connection, 429,
-        503, a refused token), and never after a time-out or a lost connection.
+        Not idempotent: it is sent again only where Telegram surely did not take it (no connection, 429, a
+        refused token; once after a 503 with `Retry-After`), and never after a time-out or a lost connection.
 
         Args:
             chat_id: The chat.

@@ -137,8 +137,7 @@ def _estimate(query: Mapping[str, str]) -> Fault:
     return as_json(
         200,
         {
-            "fromCurrency": query["fromCurrency"],
-            "toCurrency": query["toCurrency"],
+            **{name: query[name] for name in _REQUIRED[:4]},
             "fromAmount": amount,
             "toAmount": round(amount * RATE, 12),
             "depositFee": DEPOSIT_FEE,

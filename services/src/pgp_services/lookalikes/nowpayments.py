@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from decimal import Decimal
 
-from pgp_services.clients.javascript import Json, stringify
-from pgp_services.clients.nowpayments import SIGNATURE, signed_texts
 from pgp_services.lookalikes.http import Fault, Incoming, LocalServer, as_json
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 PATH = "/v1/invoice"
+
+#: The header of a signature.
+SIGNATURE = "x-nowpayments-sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,15 @@ class NowPaymentsServer(LocalServer):
         """A notification of a payment.
 
         Args:
-            payment: What it says, as `javascript.parse` gives it.
+            payment: What it says: JSON, with a `Decimal` for a number that is not whole. Its keys begin with
+                letters.
             version: The version of the IPN secret that signs it; None for the newest.
         """
-        content = cast("dict[str, Json]", dict(payment))
         key = self._ipn_keys[(version or len(self._ipn_keys)) - 1]
-        signature = hmac.new(key, signed_texts(content)[0], hashlib.sha512).hexdigest()
+        signed = _written(payment, in_order=True).encode()
+        signature = hmac.new(key, signed, hashlib.sha512).hexdigest()
         headers = {"Content-Type": "application/json", SIGNATURE: signature}
-        return Ipn(stringify(content), headers)
+        return Ipn(_written(payment).encode(), headers)
 
     def parted(self, request: Incoming) -> tuple[str, str]:
         """The key is a header."""
@@ -95,6 +97,34 @@ class NowPaymentsServer(LocalServer):
             "invoice_url": f"https://nowpayments.io/payment/?iid={number}",
         }
         return as_json(201, made)
+
+
+def _written(content: object, *, in_order: bool = False) -> str:
+    """JSON as JavaScript writes it: on purpose not by what checks it."""
+    if isinstance(content, Mapping):
+        entries = sorted(content.items()) if in_order else content.items()
+        inside = (
+            f"{json.dumps(key)}:{_written(item, in_order=in_order)}" for key, item in entries
+        )
+        return "{" + ",".join(inside) + "}"
+    if isinstance(content, list):
+        return "[" + ",".join(_written(item, in_order=in_order) for item in content) + "]"
+    if isinstance(content, Decimal):
+        return _number(float(content))
+    return json.dumps(content, ensure_ascii=False)
+
+
+#: From and up to what JavaScript writes a number without an exponent.
+_WITH_POINT, _WITH_EXPONENT = 1e-6, 1e21
+
+
+def _number(number: float) -> str:
+    """Python has the same digits, and other bounds for the exponent, which it fills up with a zero."""
+    if number == 0:
+        return "0"
+    if _WITH_POINT <= abs(number) < _WITH_EXPONENT:
+        return format(Decimal(repr(number)), "f").removesuffix(".0")
+    return re.sub(r"e([+-])0", r"e\1", repr(number).replace(".0e", "e"))
 
 
 def _is_complete(content: Mapping[str, object]) -> bool:

@@ -12,11 +12,13 @@ class SlackServer(LocalServer):
 
     Attributes:
         messages: The texts that were taken.
+        contents: What each of them came with: all of the request.
     """
 
     def __init__(self, key: str, port: int = 0) -> None:
         super().__init__(key, port)
         self.messages: list[str] = []
+        self.contents: list[dict[str, object]] = []
 
     def webhook(self, key: str) -> str:
         """The URL of the webhook with this key: the secret."""
@@ -32,9 +34,10 @@ class SlackServer(LocalServer):
             return _said(404, b"no_service")
         content = request.content()
         text = content.get("text") if isinstance(content, dict) else None
-        if not isinstance(text, str) or not text:
+        if not isinstance(content, dict) or not isinstance(text, str) or not text:
             return _said(400, b"invalid_payload")
         self.messages.append(text)
+        self.contents.append(content)
         return _said(200, b"ok")
 
 
