@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from email.utils import format_datetime
+from itertools import chain, repeat
 
 import httpx
 import pytest
@@ -201,7 +202,7 @@ def test_a_new_key_that_is_refused_too_ends_the_call(
 def test_a_key_that_changes_with_the_budget_spent_is_unavailable(
     estimate, client_with, rotating_key, key, new_key, changenow_server, clock
 ):
-    pauses = iter([0.0, 7.97])  # the attempt with the old key has its time, in real seconds
+    pauses = chain([0.0], repeat(7.97))  # the attempt with the old key has its time
     rotating = rotating_key(
         key,
         after_refresh=new_key(),
