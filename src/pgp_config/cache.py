@@ -452,6 +452,10 @@ class Cache:
         """The bounds that hold for a secret."""
         return self._entries[spec].freshness
 
+    def max_age(self, spec: Spec[Any]) -> float:
+        """Seconds for which a version of a secret is fresh after its confirmation."""
+        return self._entries[spec].freshness.age_limit
+
     # -- decisions ---------------------------------------------------------------------------
 
     def current(self, spec: Spec[T]) -> Known[T] | None:

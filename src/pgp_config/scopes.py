@@ -15,14 +15,14 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
-from pgp_config.cache import Need, latest_tick
+from pgp_config.cache import Flight, Need, latest_tick
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from pgp_config.cache import Cache, Flight, Known, Spec
+    from pgp_config.cache import Cache, Known, Spec
 
 T = TypeVar("T")
 
@@ -66,10 +66,10 @@ class Parts:
     __slots__ = ("callbacks", "derived", "given", "pins", "seen")
 
     def __init__(self) -> None:
-        self.given = _NOTHING_GIVEN
         self.seen: dict[Spec[Any], Known[Any]] = {}
         self.derived: dict[object, Mapping[Spec[Any], Known[Any]]] = {}
         self.pins: dict[Cache, Pin] = {}
+        self.given = _NOTHING_GIVEN
         self.callbacks: list[Callable[[], object]] = []
 
 
@@ -132,8 +132,21 @@ class Scope(dict[object, Any]):
         Raises:
             PgpConfigError: If the source failed lately and there is no last good value.
         """
-        pin = self._pin(self.parts, cache)
-        max_age = cache.freshness(spec).age_limit
+        return self._begin(self.parts, cache, spec)
+
+    def read(self, cache: Cache, spec: Spec[T]) -> T | Flight:
+        """As `begin` and, where that needs no flight, `keep`; under the secret's own key.
+
+        Raises:
+            PgpConfigError: As `begin` does.
+        """
+        parts = self.parts
+        found = self._begin(parts, cache, spec)
+        return found if isinstance(found, Flight) else self._keep(parts, spec, spec, found, cache)
+
+    def _begin(self, parts: Parts, cache: Cache, spec: Spec[T]) -> Known[T] | Flight:
+        pin = parts.pins.get(cache) or parts.pins.setdefault(cache, Pin(cache))
+        max_age = cache.max_age(spec)
         if max_age == 0:
             since, after = -inf, max(self.tick, pin.after)
         else:
@@ -147,8 +160,14 @@ class Scope(dict[object, Any]):
 
     def keep(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
         """Fix what this scope sees; of two threads that read at once, both get the first one's."""
-        parts = self.parts
-        self._notice_rotation(parts, cache, spec, known)
+        return self._keep(self.parts, key, spec, known, cache)
+
+    def _keep(
+        self, parts: Parts, key: object, spec: Spec[T], known: Known[T], cache: Cache
+    ) -> T:
+        pin = parts.pins.get(cache)
+        if pin is None or pin.generation.get(spec) is not known:
+            self._notice_rotation(parts, cache, spec, known)
         value: T = self.setdefault(key, cache.shown(spec, parts.seen.setdefault(spec, known)))
         if self.tick < 0:
             self._forget(parts)
@@ -207,12 +226,8 @@ class Scope(dict[object, Any]):
             self._forget(self.parts)
 
     def _forget(self, parts: Parts) -> None:
-        """Forget everything, these parts too: another thread may have taken them out of here already."""
+        """Forget everything, and call back; these parts may be out of here already, and end with their holder."""
         self.clear()
-        parts.seen.clear()
-        parts.derived.clear()
-        parts.pins.clear()
-        parts.given = _NOTHING_GIVEN
         # Each is popped before it is called: of two threads that end here at once, one calls it.
         while parts.callbacks:
             try:
@@ -224,11 +239,8 @@ class Scope(dict[object, Any]):
             except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
                 _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
 
-    def _pin(self, parts: Parts, cache: Cache) -> Pin:
-        return parts.pins.get(cache) or parts.pins.setdefault(cache, Pin(cache))
-
     def _notice_rotation(self, parts: Parts, cache: Cache, spec: Spec[T], known: Known[T]) -> None:
-        pin = self._pin(parts, cache)
+        pin = parts.pins.get(cache) or parts.pins.setdefault(cache, Pin(cache))
         pinned = pin.generation.get(spec)
         if pinned is not None and pinned.version != known.version:
             pin.after = max(pin.after, known.tick - 1)
@@ -247,7 +259,7 @@ _set, _reset = _current.set, _current.reset
 def open_scope() -> Scope | None:
     """The scope of this context, unless it is closed or there is none."""
     scope = _current.get(None)
-    return None if scope is None or scope.closed else scope
+    return None if scope is None or scope.tick < 0 else scope
 
 
 class RequestScope(Scope):
