@@ -210,9 +210,9 @@ class SecretProvider(providers.Provider[T]):
     def _begin(self, scope: Scope | None) -> T | Waiting:
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
-        given = None if scope is None else scope.given
-        if scope is not None and given and self.name in given:
-            return cast("T", scope.setdefault(self._key, self._given(given[self.name])))
+        if scope is not None and self.name in scope.given:
+            value = self._given(scope.given[self.name])
+            return cast("T", scope.setdefault(self._key, value))
         # A local reference: another thread may reset the override while it is called.
         overriding = self.last_overriding
         if overriding is not None:
@@ -397,8 +397,10 @@ class DynamicSecret(SecretProvider[T]):
     def _ask(self, cache: Cache, scope: Scope | None) -> T | Waiting:
         # Outside a scope a read works as if it opened one for itself.
         scope = Scope() if scope is None else scope
-        outcome = scope.read(cache, self._spec)
-        return Waiting(self, cache, outcome, scope) if isinstance(outcome, Flight) else outcome
+        outcome = scope.begin(cache, self._spec)
+        if isinstance(outcome, Flight):
+            return Waiting(self, cache, outcome, scope)
+        return scope.keep(self._spec, self._spec, outcome, cache)
 
     def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
         seen = scope.seen(self._spec)
