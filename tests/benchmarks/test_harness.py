@@ -184,6 +184,12 @@ def test_what_is_short_is_repeated_within_its_loop_and_what_is_long_is_not(harne
     assert (long.unrolled, long.times) == (False, 1)
 
 
+def test_what_is_made_at_the_first_call_does_not_make_it_long(harness):
+    costs = iter([5.0, 5.0])
+    plan = harness.plan_for(lambda plan: next(costs, plan.times * 1e-6), 0.01)
+    assert (plan.unrolled, plan.times) == (True, 10_000)
+
+
 def test_a_sample_of_a_process_is_the_number_that_it_prints_last(harness, quick):
     case = harness.process("ours", "print('chatter'); print(42)", unit="bytes")
     assert list(harness.measure([case], quick, rounds=1).samples["ours"]) == [42.0]
