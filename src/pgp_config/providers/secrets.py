@@ -147,7 +147,7 @@ class SecretProvider(providers.Provider[T]):
         scope = open_scope()
         if self._is_replaced(scope):
             return None
-        seen = None if scope is None else scope.seen.get(self._spec)
+        seen = None if scope is None else scope.seen(self._spec)
         if seen is None:
             seen = self._bound().current(self._spec)
         return None if seen is None else seen.version
@@ -210,14 +210,14 @@ class SecretProvider(providers.Provider[T]):
     def _begin(self, scope: Scope | None) -> T | Waiting:
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
-        if scope is not None and self.name in scope.given:
-            value = self._given(scope.given[self.name])
-            return cast("T", scope.setdefault(self._key, value))
+        given = None if scope is None else scope.given
+        if scope is not None and given and self.name in given:
+            return cast("T", scope.setdefault(self._key, self._given(given[self.name])))
         # A local reference: another thread may reset the override while it is called.
         overriding = self.last_overriding
         if overriding is not None:
             return cast("T", overriding())
-        return self._ask(self._bound(), scope)
+        return self._ask(self._cache or self._bound(), scope)
 
     def _given(self, value: object) -> T:
         """A value that a test gave, as what a read gives."""
@@ -267,7 +267,7 @@ class SecretProvider(providers.Provider[T]):
     def _fix(self, scope: Scope, known: Known[T], cache: Cache) -> Known[T]:
         scope.keep(self._spec, self._spec, known, cache)
         # Not `known`: of two threads that read at once, both see the first one's.
-        return cast("Known[T]", scope.seen.get(self._spec, known))
+        return scope.seen(self._spec) or known
 
     def _bound(self) -> Cache:
         if self._cache is None:
@@ -397,13 +397,11 @@ class DynamicSecret(SecretProvider[T]):
     def _ask(self, cache: Cache, scope: Scope | None) -> T | Waiting:
         # Outside a scope a read works as if it opened one for itself.
         scope = Scope() if scope is None else scope
-        outcome = scope.begin(cache, self._spec)
-        if isinstance(outcome, Flight):
-            return Waiting(self, cache, outcome, scope)
-        return scope.keep(self._spec, self._spec, outcome, cache)
+        outcome = scope.read(cache, self._spec)
+        return Waiting(self, cache, outcome, scope) if isinstance(outcome, Flight) else outcome
 
     def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
-        seen = scope.seen.get(self._spec)
+        seen = scope.seen(self._spec)
         if seen is not None:
             return Sight(cache.shown(self._spec, seen), self._spec, seen)
         outcome = scope.begin(cache, self._spec)
@@ -475,7 +473,7 @@ class DynamicSecret(SecretProvider[T]):
         return self._versioned(scope, await self._read_async(scope))
 
     def _versioned(self, scope: Scope, value: T) -> Versioned[T]:
-        seen = scope.seen.get(self._spec)
+        seen = scope.seen(self._spec)
         if seen is None or self._is_replaced(scope):
             return Versioned(value, None)
         # Not `value`: another thread of the scope may have moved it on since.
@@ -513,7 +511,7 @@ class DynamicSecret(SecretProvider[T]):
         if scope is None or self._is_replaced(scope):
             return False
         cache = self._bound()
-        known, seen = cache.current(self._spec), scope.seen.get(self._spec)
+        known, seen = cache.current(self._spec), scope.seen(self._spec)
         if known is None or (seen is not None and seen.version == known.version):
             return False
         scope.move(self._spec, self._spec, known, cache)
