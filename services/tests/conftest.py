@@ -12,7 +12,7 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
-from pgp_config.secret import Versioned
+from pgp_config.payload import Versioned
 from pgp_config.verdicts import Verdicts
 from pgp_services.lookalikes import ChangeNowServer, CloudTasksServer
 from pgp_services.lookalikes.postgres import LocalPostgres, find_programs

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgp_config.errors import DeclarationError
+from pgp_config.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 #: Environment variable with the default `max_age` of a process, in seconds.
 MAX_AGE_VARIABLE = "PGP_CONFIG_MAX_AGE"
+
+#: Environment variable with the URL of the store to which processes report the versions that they use.
+UPTAKE_VARIABLE = "PGP_CONFIG_UPTAKE"
 
 #: Seconds for which a last good value is served in an outage, unless a Freshness says otherwise.
 DEFAULT_MAX_STALE = 3600.0
@@ -51,8 +54,8 @@ def seconds(duration: float | timedelta, *, what: str) -> float:
 _SECONDS_WANTED = "Give seconds as a number, or a timedelta; 0 or more, and finite."
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+@fact
+class Freshness(Fact):
     """How old a value may be when a scope reads it for the first time.
 
     Attributes:
@@ -112,8 +115,8 @@ EVERY_REQUEST = Freshness(max_age=0)
 ReloadClass: TypeAlias = Literal["static", "dynamic"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadPolicy:
+@fact
+class ReloadPolicy(Fact):
     """Which names may not be dynamic, and which may be declared at all.
 
     Attributes:

@@ -8,7 +8,6 @@ together; what was not is fetched when it is read, once.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from contextvars import ContextVar, Token
 from math import inf
@@ -162,9 +161,7 @@ class Scope(dict[object, Any]):
         """Fix what this scope sees; of two threads that read at once, both get the first one's."""
         return self._keep(self.parts, key, spec, known, cache)
 
-    def _keep(
-        self, parts: Parts, key: object, spec: Spec[T], known: Known[T], cache: Cache
-    ) -> T:
+    def _keep(self, parts: Parts, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
         pin = parts.pins.get(cache)
         if pin is None or pin.generation.get(spec) is not known:
             self._notice_rotation(parts, cache, spec, known)
@@ -351,6 +348,8 @@ def _give(scope: Scope, values: Mapping[str, object]) -> None:
 
 
 def _refuse_unknown(given: Mapping[str, object]) -> None:
+    import difflib  # noqa: PLC0415  for a mistake only
+
     for name in given:
         if name not in declared_names:
             close = difflib.get_close_matches(name, sorted(declared_names), n=1)

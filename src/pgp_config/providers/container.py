@@ -16,7 +16,7 @@ from pgp_config.cache import MAX_CALLS, Cache
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
 from pgp_config.events import default_observers
 from pgp_config.leases import Registry, aclose_all, close_all
-from pgp_config.policy import Freshness, ReloadPolicy
+from pgp_config.policy import UPTAKE_VARIABLE, Freshness, ReloadPolicy
 from pgp_config.providers.graph import (
     Finding,
     faults_of,
@@ -27,7 +27,6 @@ from pgp_config.providers.graph import (
 )
 from pgp_config.scopes import open_scope
 from pgp_config.sources.base import Source
-from pgp_config.uptake import Uptake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pgp_config.cache import Flight, Landing, SecretStatus, Spec
     from pgp_config.events import Observer
     from pgp_config.push.event import SecretEvent
+    from pgp_config.uptake import Uptake
     from pgp_config.uptake.reporter import Reporter
 
 
@@ -317,7 +317,7 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         # dependency_injector gives an instance of `instance_type`, with the same attributes.
         container: Self = super().__new__(cls, **overriding_providers)
         told = tuple(default_observers if observers is None else observers)
-        uptake = uptake or Uptake.from_environ(os.environ)
+        uptake = uptake or _uptake_of_environ()
         reporter = None if uptake is None else uptake.reporter(cls.__name__, told, chance)
         cache = Cache(
             source,
@@ -331,6 +331,14 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         if reporter is not None:
             reporter.attach(cache)
         return container
+
+
+def _uptake_of_environ() -> Uptake | None:
+    if not os.environ.get(UPTAKE_VARIABLE):
+        return None
+    from pgp_config.uptake import Uptake  # noqa: PLC0415  few report, and it imports SQLite
+
+    return Uptake.from_environ(os.environ)
 
 
 def _refuse_non_source(source: object, container: str) -> None:

@@ -24,7 +24,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports.ba
 )
 
 from pgp_config.errors import DeclarationError
-from pgp_config.secret import Payload
+from pgp_config.payload import Payload
 from pgp_config.sources.google.admin_over_grpc import AdminOverGrpc
 from pgp_config.sources.google.debug_logs import withhold_answers
 
