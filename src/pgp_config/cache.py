@@ -118,8 +118,8 @@ def tick() -> int:
     return number
 
 
-@fact
-class Spec(Record, Generic[T]):
+@dataclass(frozen=True, slots=True, eq=False)
+class Spec(Generic[T]):
     """What a declaration says of a secret; one object for all copies of its provider.
 
     Attributes:
@@ -129,6 +129,7 @@ class Spec(Record, Generic[T]):
         freshness: Its own bounds, or None for those of its container.
         grace: Of a key ring, seconds for which the previous version is in use beside a new one;
             None for every other secret.
+        sight: Under which key a scope keeps the version that it sees; its value is kept under the spec.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Spec(Record, Generic[T]):
     dynamic: bool
     freshness: Freshness | None = None
     grace: float | None = None
+    sight: object = field(init=False, repr=False, default_factory=object)
 
 
 @fact

@@ -14,20 +14,21 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
-from pgp_config.cache import Flight, Need, latest_tick
+from pgp_config.cache import Need, Spec, latest_tick
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from pgp_config.cache import Cache, Known, Spec
+    from pgp_config.cache import Cache, Flight, Known
 
 T = TypeVar("T")
 
 _logger = logging.getLogger("pgp_config")
 
 _NOTHING_GIVEN: Mapping[str, object] = MappingProxyType({})
+_NOTHING_DERIVED: Mapping[object, Mapping[Spec[Any], Known[Any]]] = MappingProxyType({})
 
 #: Every name that a provider of this process declares; for the errors of `request_scope(values=…)`.
 declared_names: set[str] = set()
@@ -51,55 +52,45 @@ class Pin:
         self.moment = cache.clock()
 
 
-class Parts:
-    """What a scope keeps besides values; made when it is first needed, for a scope may end unread.
-
-    Attributes:
-        seen: The version of each secret that was read.
-        derived: What each object that is kept in the scope was made from, by the object's key.
-        pins: By the cache.
-        callbacks: To be called at the end, the last one first.
-        given: Values that a test gave by name.
-    """
-
-    __slots__ = ("callbacks", "derived", "given", "pins", "seen")
-
-    def __init__(self) -> None:
-        self.seen: dict[Spec[Any], Known[Any]] = {}
-        self.derived: dict[object, Mapping[Spec[Any], Known[Any]]] = {}
-        self.pins: dict[Cache, Pin] = {}
-        self.given = _NOTHING_GIVEN
-        self.callbacks: list[Callable[[], object]] = []
-
-
 class Scope(dict[object, Any]):
-    """The values of one request: what was read, by the key of its provider, and the `PARTS`.
+    """The values of one request: what was read, by the key of its provider.
 
     It is the dictionary itself, not an object that has one: an attribute look-up less on each read.
-    One that is made directly is open from then on, and belongs to no context: a read outside of
-    scopes makes one for itself.
+    What else a scope keeps is in the same dictionary: the version of each secret that was read by its
+    `sight`, the pin of each cache by the cache, and what few requests need by `DERIVED`, `CALLBACKS`
+    and `GIVEN`. So a scope that reads nothing makes nothing, of two threads that make a thing at once
+    both get the first one's, and closing forgets all of it in one step.
+
+    Made by `request_scope` and `lone_scope` only.
 
     Attributes:
         tick: Logical time at which the scope was opened: what is fetched later has a later one. 0 before
             it is opened, and `CLOSED` once the request is over: then nothing is read from here or kept here.
     """
 
-    #: Under which key the parts are kept, so that of two threads that make them at once both get the
-    #: first one's, and that they are forgotten with the values.
-    PARTS: Final = object()
+    #: What each object that is kept here was made from, by the object's key.
+    DERIVED: Final = object()
+
+    #: To be called at the end, the last one first.
+    CALLBACKS: Final = object()
+
+    #: Values that a test gave by name.
+    GIVEN: Final = object()
 
     CLOSED: Final = -1
 
-    __slots__ = ("tick",)
+    __slots__ = ("_token", "tick")
+
+    if not TYPE_CHECKING:
+        # That of C, which does nothing: one in Python costs a tenth of opening and closing a scope, and
+        # `request_scope` and `lone_scope` set the tick.
+        __init__ = object.__init__
 
     tick: int
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tick = latest_tick[0]
+    _token: Token[Scope]
 
     def __repr__(self) -> str:
-        count = len(self) - (self.PARTS in self)
+        count = sum(isinstance(key, Spec) for key in list(self))
         return f"<Scope with {count} secrets read{', closed' if self.closed else ''}>"
 
     def __reduce__(self) -> NoReturn:
@@ -111,19 +102,13 @@ class Scope(dict[object, Any]):
         return self.tick == self.CLOSED
 
     @property
-    def parts(self) -> Parts:
-        """What is kept here besides values."""
-        parts: Parts = self.get(self.PARTS) or self.setdefault(self.PARTS, Parts())
-        return parts
+    def given(self) -> Mapping[str, object]:
+        """Values that a test gave by name."""
+        return self.get(self.GIVEN, _NOTHING_GIVEN) if _giving else _NOTHING_GIVEN
 
     def seen(self, spec: Spec[T]) -> Known[T] | None:
         """The version that was read of a secret, if it was."""
-        return self.parts.seen.get(spec)
-
-    @property
-    def given(self) -> Mapping[str, object]:
-        """Values that a test gave by name."""
-        return self.parts.given if _giving else _NOTHING_GIVEN
+        return self.get(spec.sight)
 
     def begin(self, cache: Cache, spec: Spec[T]) -> Known[T] | Flight:
         """The version that this scope is to see, or the flight that will bring it.
@@ -131,20 +116,7 @@ class Scope(dict[object, Any]):
         Raises:
             PgpConfigError: If the source failed lately and there is no last good value.
         """
-        return self._begin(self.parts, cache, spec)
-
-    def read(self, cache: Cache, spec: Spec[T]) -> T | Flight:
-        """As `begin` and, where that needs no flight, `keep`; under the secret's own key.
-
-        Raises:
-            PgpConfigError: As `begin` does.
-        """
-        parts = self.parts
-        found = self._begin(parts, cache, spec)
-        return found if isinstance(found, Flight) else self._keep(parts, spec, spec, found, cache)
-
-    def _begin(self, parts: Parts, cache: Cache, spec: Spec[T]) -> Known[T] | Flight:
-        pin = parts.pins.get(cache) or parts.pins.setdefault(cache, Pin(cache))
+        pin = self._pin(cache)
         max_age = cache.max_age(spec)
         if max_age == 0:
             since, after = -inf, max(self.tick, pin.after)
@@ -159,49 +131,42 @@ class Scope(dict[object, Any]):
 
     def keep(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
         """Fix what this scope sees; of two threads that read at once, both get the first one's."""
-        return self._keep(self.parts, key, spec, known, cache)
-
-    def _keep(self, parts: Parts, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
-        pin = parts.pins.get(cache)
-        if pin is None or pin.generation.get(spec) is not known:
-            self._notice_rotation(parts, cache, spec, known)
-        value: T = self.setdefault(key, cache.shown(spec, parts.seen.setdefault(spec, known)))
+        pin = self._pin(cache)
+        if pin.generation.get(spec) is not known:
+            self._notice_rotation(pin, cache, spec, known)
+        value: T = self.setdefault(key, cache.shown(spec, self.setdefault(spec.sight, known)))
         if self.tick < 0:
-            self._forget(parts)
+            self._forget()
         return value
 
     def move(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> None:
         """See another version from now on: `refresh()`."""
-        parts = self.parts
-        self._notice_rotation(parts, cache, spec, known)
-        parts.seen[spec] = known
+        self._notice_rotation(self._pin(cache), cache, spec, known)
+        self[spec.sight] = known
         # Not `known`: of two refreshes at once, both are the last one's.
-        self[key] = cache.shown(spec, parts.seen[spec])
-        for made, versions in list(parts.derived.items()):
-            if spec in versions:
-                self._forget_if_outdated(parts, made, versions)
+        self[key] = cache.shown(spec, self.seen(spec) or known)
+        for made, parts in list(self.get(self.DERIVED, _NOTHING_DERIVED).items()):
+            if spec in parts:
+                self._forget_if_outdated(made, parts)
         if self.tick < 0:
-            self._forget(parts)
+            self._forget()
 
-    def derive(self, key: object, versions: Mapping[Spec[Any], Known[Any]], made: T) -> T:
+    def derive(self, key: object, parts: Mapping[Spec[Any], Known[Any]], made: T) -> T:
         """Keep an object that was made from these versions, until the scope moves on from one.
 
         Of two threads that bring one at once, both get the first one's.
         """
-        parts = self.parts
-        parts.derived[key] = versions
+        self.setdefault(self.DERIVED, {})[key] = parts
         kept: T = self.setdefault(key, made)
-        self._forget_if_outdated(parts, key, versions)
+        self._forget_if_outdated(key, parts)
         if self.tick < 0:
-            self._forget(parts)
+            self._forget()
         return kept
 
-    def _forget_if_outdated(
-        self, parts: Parts, key: object, versions: Mapping[Spec[Any], Known[Any]]
-    ) -> None:
+    def _forget_if_outdated(self, key: object, parts: Mapping[Spec[Any], Known[Any]]) -> None:
         # Not by number: after a refresh a better object of the same versions may be there.
-        if any(parts.seen.get(spec) is not known for spec, known in versions.items()):
-            parts.derived.pop(key, None)
+        if any(self.seen(spec) is not known for spec, known in parts.items()):
+            self.get(self.DERIVED, {}).pop(key, None)
             self.pop(key, None)
 
     def on_close(self, callback: Callable[[], object]) -> None:
@@ -210,65 +175,34 @@ class Scope(dict[object, Any]):
         It runs in the thread that closes the scope, an event loop's perhaps: it must be quick. What it
         raises is logged by its type, and stops neither the other callbacks nor the request.
         """
-        parts = self.parts
-        parts.callbacks.append(callback)
+        callbacks: list[Callable[[], object]] = self.setdefault(self.CALLBACKS, [])
+        callbacks.append(callback)
         if self.tick < 0:
-            self._forget(parts)
+            self._forget()
+            _call_back(callbacks)  # whoever closed the scope may have been through with these
 
     def close(self) -> None:
         """Forget everything; a task that outlives the scope finds nothing here."""
         self.tick = self.CLOSED
         # A thread that keeps something now looks at the tick afterwards, and then forgets it itself.
         if self:
-            self._forget(self.parts)
+            self._forget()
 
-    def _forget(self, parts: Parts) -> None:
-        """Forget everything, and call back; these parts may be out of here already, and end with their holder."""
+    def _forget(self) -> None:
+        callbacks = self.get(self.CALLBACKS)
         self.clear()
-        # Each is popped before it is called: of two threads that end here at once, one calls it.
-        while parts.callbacks:
-            try:
-                callback = parts.callbacks.pop()
-            except IndexError:
-                return  # the other thread was quicker
-            try:
-                callback()
-            except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
-                _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
+        if callbacks is not None:
+            _call_back(callbacks)
 
-    def _notice_rotation(self, parts: Parts, cache: Cache, spec: Spec[T], known: Known[T]) -> None:
-        pin = parts.pins.get(cache) or parts.pins.setdefault(cache, Pin(cache))
+    def _pin(self, cache: Cache) -> Pin:
+        pin: Pin = self.get(cache) or self.setdefault(cache, Pin(cache))
+        return pin
+
+    def _notice_rotation(self, pin: Pin, cache: Cache, spec: Spec[T], known: Known[T]) -> None:
         pinned = pin.generation.get(spec)
         if pinned is not None and pinned.version != known.version:
             pin.after = max(pin.after, known.tick - 1)
             cache.notice(spec, known)
-
-
-_current: ContextVar[Scope] = ContextVar("pgp_config_scope")
-
-#: The scope of this context, which may be closed; LookupError where there is none.
-current_scope = _current.get
-
-# Looked up once: it is a twentieth of opening and closing a scope.
-_set, _reset = _current.set, _current.reset
-
-
-def open_scope() -> Scope | None:
-    """The scope of this context, unless it is closed or there is none."""
-    scope = _current.get(None)
-    return None if scope is None or scope.tick < 0 else scope
-
-
-class RequestScope(Scope):
-    """A scope that is opened and closed by a `with` statement; made by `request_scope`."""
-
-    __slots__ = ("_token",)
-
-    if not TYPE_CHECKING:
-        # That of C, which sets nothing: one in Python costs a tenth of opening and closing a scope.
-        __init__ = dict.__init__
-
-    _token: Token[Scope]
 
     def __enter__(self) -> Self:
         if self.tick:
@@ -290,7 +224,7 @@ class RequestScope(Scope):
     ) -> None:
         self.tick = -1  # from here on as `close`, without the calls
         if self:
-            self._forget(self.parts)
+            self._forget()
         try:
             _reset(self._token)
         except (ValueError, AttributeError):
@@ -312,14 +246,49 @@ class RequestScope(Scope):
     def _inherit(self) -> None:
         outer = _current.get(None)
         if outer is not None and outer.given:
-            self.parts.given = {**outer.given, **self.given}
+            self[self.GIVEN] = {**outer.given, **self.given}
+
+
+def _call_back(callbacks: list[Callable[[], object]]) -> None:
+    # Each is popped before it is called: of two threads that end here at once, one calls it.
+    while callbacks:
+        try:
+            callback = callbacks.pop()
+        except IndexError:
+            return  # the other thread was quicker
+        try:
+            callback()
+        except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
+            _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
+
+
+_current: ContextVar[Scope] = ContextVar("pgp_config_scope")
+
+#: The scope of this context, which may be closed; LookupError where there is none.
+current_scope = _current.get
+
+# Looked up once: it is a twentieth of opening and closing a scope.
+_set, _reset = _current.set, _current.reset
+
+
+def open_scope() -> Scope | None:
+    """The scope of this context, unless it is closed or there is none."""
+    scope = _current.get(None)
+    return None if scope is None or scope.tick < 0 else scope
 
 
 #: Whether a test of this process ever gave values: else no scope has to look whether it inherits some.
 _giving = False
 
 
-def request_scope(values: Mapping[str, object] | None = None) -> RequestScope:
+def lone_scope() -> Scope:
+    """A scope that is open and belongs to no context: a read outside of scopes makes one for itself."""
+    scope = Scope()
+    scope.tick = latest_tick[0]
+    return scope
+
+
+def request_scope(values: Mapping[str, object] | None = None) -> Scope:
     """Open a scope: a request, a job, a bot update, a queue message.
 
     Within it each dynamic secret has one value and one version. Scopes nest and are independent of
@@ -333,7 +302,7 @@ def request_scope(values: Mapping[str, object] | None = None) -> RequestScope:
     Raises:
         DeclarationError: If no container of this process declares one of the names.
     """
-    scope = RequestScope()
+    scope = Scope()
     scope.tick = 0
     if values is not None:
         _give(scope, dict(values))
@@ -344,7 +313,7 @@ def _give(scope: Scope, values: Mapping[str, object]) -> None:
     global _giving  # noqa: PLW0603  once for the process: what no service does costs none anything
     _refuse_unknown(values)
     _giving = True
-    scope.parts.given = values
+    scope[scope.GIVEN] = values
 
 
 def _refuse_unknown(given: Mapping[str, object]) -> None:

@@ -18,7 +18,7 @@ from pgp_config.errors import (
     StaticSecretInScope,
 )
 from pgp_config.payload import Versioned
-from pgp_config.scopes import Scope, current_scope, declared_names, open_scope
+from pgp_config.scopes import Scope, current_scope, declared_names, lone_scope, open_scope
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -209,9 +209,9 @@ class SecretProvider(providers.Provider[T]):
     def _begin(self, scope: Scope | None) -> T | Waiting:
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
-        given = None if scope is None else scope.given
-        if scope is not None and given and self.name in given:
-            return cast("T", scope.setdefault(self._key, self._given(given[self.name])))
+        if scope is not None and self.name in scope.given:
+            value = self._given(scope.given[self.name])
+            return cast("T", scope.setdefault(self._key, value))
         # A local reference: another thread may reset the override while it is called.
         overriding = self.last_overriding
         if overriding is not None:
@@ -395,9 +395,11 @@ class DynamicSecret(SecretProvider[T]):
 
     def _ask(self, cache: Cache, scope: Scope | None) -> T | Waiting:
         # Outside a scope a read works as if it opened one for itself.
-        scope = Scope() if scope is None else scope
-        outcome = scope.read(cache, self._spec)
-        return Waiting(self, cache, outcome, scope) if isinstance(outcome, Flight) else outcome
+        scope = lone_scope() if scope is None else scope
+        outcome = scope.begin(cache, self._spec)
+        if isinstance(outcome, Flight):
+            return Waiting(self, cache, outcome, scope)
+        return scope.keep(self._spec, self._spec, outcome, cache)
 
     def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
         seen = scope.seen(self._spec)
@@ -589,7 +591,7 @@ def _decoder_of(declared: Any) -> Decoder[Any]:  # noqa: ANN401  any type
 def _scope_of_read() -> Scope:
     """The open scope; outside of scopes a read works as if it opened one for itself."""
     scope = open_scope()
-    return Scope() if scope is None else scope
+    return lone_scope() if scope is None else scope
 
 
 class GivenValue(providers.Object[T]):
