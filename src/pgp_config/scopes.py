@@ -81,7 +81,7 @@ class Scope(dict[object, Any]):
 
     __slots__ = ("_token", "tick")
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
         # That of C, which does nothing: one in Python costs a tenth of opening and closing a scope, and
         # `request_scope` and `lone_scope` set the tick.
         __init__ = object.__init__
