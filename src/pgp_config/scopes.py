@@ -232,6 +232,15 @@ class Scope(dict[object, Any]):
             # finalised), or never opened: it is closed all the same, and nobody reads from a closed one.
             return
 
+    def settle(self) -> None:
+        """Enter it in a context that ends with it: `close()` is all that is left to do.
+
+        As with `with` the scope would hold its token, that its context, and that the scope: what a
+        request has read would wait for the garbage collector.
+        """
+        self.__enter__()
+        del self._token
+
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
