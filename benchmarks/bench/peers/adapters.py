@@ -148,7 +148,10 @@ def _wireup_fastapi() -> FastAPI:
     ) -> dict[str, int]:
         return answer(a, b, c, d, e)
 
-    app = fastapi_of(page)
+    app = FastAPI(openapi_url=None)
+    # Its documentation advises it: FastAPI otherwise looks into the parameters that are not its own.
+    app.router.route_class = wireup.integration.fastapi.WireupRoute
+    app.get(PATH)(page)
     container = wireup.create_async_container(injectables=_wireup_made())
     wireup.integration.fastapi.setup(container, app)
     return app
