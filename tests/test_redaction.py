@@ -2,12 +2,14 @@
 
 import io
 import logging
+import re
+from collections import deque
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgp_config import DynamicSecret, SecretContainer
+from pgp_config import DynamicSecret, SecretContainer, redaction
 from pgp_config.redaction import RedactionFilter, Redactor, install_redaction, redact, redactor
 
 CANARY = "canary-7f3a-91bd"
@@ -129,3 +131,22 @@ def test_installing_it_filters_the_handlers_of_a_logger_once():
 def test_without_a_handler_of_last_resort(monkeypatch):
     monkeypatch.setattr(logging, "lastResort", None)
     install_redaction(logging.Logger("own"))  # noqa: LOG001  not to be kept
+
+
+def test_new_versions_cost_nothing_until_somebody_writes(monkeypatch):
+    compiled = []
+    real = re.compile
+    monkeypatch.setattr(redaction.re, "compile", lambda text: compiled.append(text) or real(text))
+    redactor = Redactor()
+    for number in range(500):
+        redactor.learn(f"KEY_{number}", (f"canary-{number}-",))
+    assert not compiled
+    assert redactor.redact("a canary-7- and canary-77-") == "a [KEY_7] and [KEY_77]"
+    assert redactor.redact("canary-499-") == "[KEY_499]"
+    assert len(compiled) == 1
+
+
+def test_a_text_is_left_as_it_is_while_the_first_value_is_being_learnt():
+    redactor = Redactor()
+    redactor._texts["KEY"] = deque()
+    assert redactor.redact("a text") == "a text"

@@ -8,6 +8,7 @@ import os
 import socketserver
 import threading
 import urllib.request
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import FileWrapper, setup_testing_defaults
@@ -24,7 +25,7 @@ from pgp_config import (
     StaticSecret,
     request_scope,
 )
-from pgp_config.scopes import open_scope
+from pgp_config.scopes import Scope, open_scope
 from pgp_config.wsgi import LoadMiddleware, ScopeMiddleware
 
 
@@ -491,3 +492,32 @@ def test_something_else_in_place_of_a_container_is_refused():
         LoadMiddleware(hello, Service)
     with pytest.raises(DeclarationError, match="a dict was given"):
         LoadMiddleware(hello, {})
+
+
+@pytest.mark.parametrize("body", [[b"a"], iter([b"a"])])
+def test_what_a_request_has_read_is_freed_without_the_garbage_collector(body):
+    class Held:
+        """Kept in the scope."""
+
+    def app(environ, start_response):
+        held = open_scope()["held"] = Held()
+        seen.append(weakref.ref(held))
+        start_response("200 OK", [])
+        return body
+
+    def scopes():
+        return sum(type(one) is Scope for one in gc.get_objects())
+
+    seen = []
+    gc.collect()
+    before = scopes()
+    gc.disable()
+    try:
+        answer = ScopeMiddleware(app)({}, lambda *_: None)
+        list(answer)
+        getattr(answer, "close", lambda: None)()
+        del answer
+        assert seen[0]() is None
+        assert scopes() == before
+    finally:
+        gc.enable()

@@ -16,7 +16,7 @@ from dependency_injector import providers
 from pydantic import SecretStr
 
 from pgp_config import EVERY_REQUEST, Freshness, Memory, SecretUnavailable
-from pgp_config.secret import Versioned
+from pgp_config.payload import Versioned
 from pgp_config.verdicts import Verdicts
 from pgp_services import registry
 from pgp_services.catalogue import CATALOGUE, secrets_of

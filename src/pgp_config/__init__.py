@@ -1,5 +1,8 @@
 """Dependency injection for secrets that rotate while the service runs."""
 
+from typing import TYPE_CHECKING
+
+from pgp_config.deferred import deferred
 from pgp_config.errors import (
     BlockingRead,
     BuildError,
@@ -21,15 +24,45 @@ from pgp_config.key_rings import Keys
 from pgp_config.observers.logs import LoggingObserver
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
 from pgp_config.providers import DynamicSecret, KeyRing, PerVersion, SecretContainer, StaticSecret
-from pgp_config.push import GoogleTokens, PubSubListener, PushEndpoint, PushRefused, SecretEvent
-from pgp_config.retrying import Rotating, rotation_retry, rotation_retry_context
 from pgp_config.scopes import request_scope
-from pgp_config.sources.directory import Directory
-from pgp_config.sources.environment import Environment
-from pgp_config.sources.google import GoogleSecretManager
-from pgp_config.sources.memory import Memory
-from pgp_config.sources.urls import source_from_url
-from pgp_config.uptake import Uptake
+
+if TYPE_CHECKING:
+    from pgp_config.push import (
+        GoogleTokens,
+        PubSubListener,
+        PushEndpoint,
+        PushRefused,
+        SecretEvent,
+    )
+    from pgp_config.retrying import Rotating, rotation_retry, rotation_retry_context
+    from pgp_config.sources.directory import Directory
+    from pgp_config.sources.environment import Environment
+    from pgp_config.sources.google import GoogleSecretManager
+    from pgp_config.sources.memory import Memory
+    from pgp_config.sources.urls import source_from_url
+    from pgp_config.uptake import Uptake
+else:
+    # A service uses one source, and few of them push, retry or report.
+    __getattr__, __dir__ = deferred(
+        globals(),
+        {
+            "Directory": "pgp_config.sources.directory",
+            "Environment": "pgp_config.sources.environment",
+            "GoogleSecretManager": "pgp_config.sources.google",
+            "GoogleTokens": "pgp_config.push.tokens",
+            "Memory": "pgp_config.sources.memory",
+            "PubSubListener": "pgp_config.push.listener",
+            "PushEndpoint": "pgp_config.push.endpoint",
+            "PushRefused": "pgp_config.push.event",
+            "Rotating": "pgp_config.retrying",
+            "SecretEvent": "pgp_config.push.event",
+            "Uptake": "pgp_config.uptake",
+            "rotation_retry": "pgp_config.retrying",
+            "rotation_retry_context": "pgp_config.retrying",
+            "source_from_url": "pgp_config.sources.urls",
+        },
+    )
+
 
 default_observers.append(LoggingObserver())
 

@@ -33,8 +33,6 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import google_crc32c
-
 from pgp_config.errors import (
     PgpConfigError,
     RejectedVersion,
@@ -57,19 +55,21 @@ from pgp_config.events import (
     VersionRejected,
     notify,
 )
+from pgp_config.facts import Fact, Record, fact
 from pgp_config.forking import gate, refuse_late_patch, threads_are_greenlets
 from pgp_config.key_rings import Keys
 from pgp_config.pauses import pause_after
+from pgp_config.payload import DamagedVersion
 from pgp_config.redaction import redactor
-from pgp_config.secret import DamagedVersion, confidential_texts
 from pgp_config.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pgp_config.events import Event, Observer
+    from pgp_config.payload import Payload
     from pgp_config.policy import Freshness
-    from pgp_config.secret import Decoder, Payload
+    from pgp_config.secret import Decoder
     from pgp_config.sources.base import Source
 
 T = TypeVar("T")
@@ -142,8 +142,8 @@ class Spec(Generic[T]):
     sight: object = field(init=False, repr=False, default_factory=object)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Overlap(Generic[T]):
+@fact
+class Overlap(Record, Generic[T]):
     """The time in which a key ring's previous version is in use beside the current one.
 
     Attributes:
@@ -243,7 +243,7 @@ class _Wave:
         self.landed: dict[_Entry, Known[Any]] = {}
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Entry:
     """What the cache holds of one secret; guarded by the cache's lock.
 
@@ -283,8 +283,8 @@ class _Entry:
         return [look for look in self.looks.values() if not look.outcome.done()]
 
 
-@dataclass(frozen=True, slots=True)
-class SecretUse:
+@fact
+class SecretUse(Fact):
     """Which versions of one secret this process uses; without a trace of a value.
 
     Attributes:
@@ -327,8 +327,8 @@ class SecretUse:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SecretStatus:
+@fact
+class SecretStatus(Fact):
     """The state of one secret, for people; without a trace of its value.
 
     Attributes:
@@ -879,7 +879,7 @@ class Cache:
             return found
         if known is None:
             return self._first(entry, payload, flight)
-        if _is_same(payload, known) or entry.quarantined.get(payload.version) == _mark_of(payload):
+        if _is_same(payload, known) or entry.quarantined.get(payload.version) == payload.mark:
             return self._confirmed(entry, known, flight)
         candidates = self._candidates(entry, known.version, payload)
         found = self._first_good(entry, known, flight, candidates)
@@ -991,8 +991,8 @@ class Cache:
     def _promoted(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
         spec = entry.spec
         value = spec.decoder.decode(payload, refuse_private_keys=spec.dynamic)
-        redactor.learn(spec.name, tuple(confidential_texts(value)))
-        promoted = Known(value, payload.version, 0, 0, 0, mark=_mark_of(payload))
+        redactor.learn(spec.name, tuple(spec.decoder.texts_of(value)))
+        promoted = Known(value, payload.version, 0, 0, 0, mark=payload.mark)
         return self._confirmed(entry, promoted, flight)
 
     def _confirmed(self, entry: _Entry, known: Known[Any], flight: Flight) -> Known[Any]:
@@ -1004,7 +1004,7 @@ class Cache:
 
     def _reject(self, entry: _Entry, payload: Payload, error: RejectedVersion) -> None:
         """Never look at this version again, unless it was damaged on its way."""
-        version, mark = payload.version, _mark_of(payload)
+        version, mark = payload.version, payload.mark
         if entry.quarantined.get(version) == mark:
             return
         if not isinstance(error, DamagedVersion):
@@ -1381,14 +1381,9 @@ async def _landed(flight: Flight, patience: float) -> Known[Any] | PgpConfigErro
         landing.cancel()  # else a loop that has ended would be told
 
 
-def _mark_of(payload: Payload) -> int:
-    mark: int = google_crc32c.value(payload.data)
-    return mark
-
-
 def _is_same(payload: Payload, known: Known[Any]) -> bool:
     """Whether a payload is the version that is known, and not one of a secret that was created anew."""
-    return payload.version == known.version and _mark_of(payload) == known.mark
+    return payload.version == known.version and payload.mark == known.mark
 
 
 def _outcome_of(bring: Callable[[], Known[Any]]) -> Known[Any] | PgpConfigError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from pgp_config.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("pgp_config")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+@fact
+class Event(Fact):
     """One fact about one secret.
 
     Attributes:
@@ -27,7 +28,7 @@ class Event:
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Fetched(Event):
     """The source answered one fetch.
 
@@ -40,7 +41,7 @@ class Fetched(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class CallFailed(Event):
     """The source did not answer one call with a version.
 
@@ -55,7 +56,7 @@ class CallFailed(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class FetchFailed(Event):
     """A fetch failed; the secret is not asked for again before the pause is over.
 
@@ -68,7 +69,7 @@ class FetchFailed(Event):
     pause: float
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Loaded(Event):
     """The first good version of a secret in this process.
 
@@ -79,7 +80,7 @@ class Loaded(Event):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Reloaded(Event):
     """A new version took the place of the last one, without a restart.
 
@@ -92,7 +93,7 @@ class Reloaded(Event):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Confirmed(Event):
     """The source said again that the version served is the one to serve.
 
@@ -103,7 +104,7 @@ class Confirmed(Event):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class TakenUp(Event):
     """What this process uses of a secret has changed, and the uptake store was told.
 
@@ -120,7 +121,7 @@ class TakenUp(Event):
     in_use: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class UptakeUnreported(Event):
     """The uptake store cannot be told; no read is disturbed. Told once, until it can be told again.
 
@@ -133,7 +134,7 @@ class UptakeUnreported(Event):
     pause: float
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ServedStale(Event):
     """The source does not answer, and a scope was given the last good value.
 
@@ -146,7 +147,7 @@ class ServedStale(Event):
     age: float
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class LatestDisabled(Event):
     """The newest version in the source is disabled or destroyed; an enabled one is served.
 
@@ -158,7 +159,7 @@ class LatestDisabled(Event):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class VersionRejected(Event):
     """A new version may not be served; the last good one stays.
 
@@ -171,7 +172,7 @@ class VersionRejected(Event):
     error: PgpConfigError
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class VersionRefused(Event):
     """The other side refused a version; no request tries it again for a growing pause, unless it waits for nobody.
 
@@ -186,7 +187,7 @@ class VersionRefused(Event):
     rests: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Built(Event):
     """The first object of a `PerVersion` in this process, or in this event loop.
 
@@ -200,7 +201,7 @@ class Built(Event):
     versions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Rebuilt(Event):
     """An object of a `PerVersion` took the place of the last one, which is closed after its last use.
 
@@ -216,7 +217,7 @@ class Rebuilt(Event):
     versions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class BuildFailed(Event):
     """An object could not be built; an older one stays in service, if there is one.
 
@@ -235,7 +236,7 @@ class BuildFailed(Event):
     pause: float
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class PreviousVersionUsed(Event):
     """The other side refuses the newest version and accepts an older one, with which requests start.
 
@@ -248,7 +249,7 @@ class PreviousVersionUsed(Event):
     newest: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Announced(Event):
     """A push told of a version; what comes of it, if anything, is told by other events.
 
@@ -261,7 +262,7 @@ class Announced(Event):
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class StaticAnnounced(Event):
     """A push told of a newer version of a static secret, which is read at the next start.
 
@@ -274,12 +275,12 @@ class StaticAnnounced(Event):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class StaticReadRefused(Event):
     """A static secret that was not loaded at start-up was asked for while a scope was open: not fetched."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class CloseFailed(Event):
     """An object of a `PerVersion` that is no longer used could not be closed.
 

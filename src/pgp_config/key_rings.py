@@ -5,14 +5,10 @@ No library is imported here: a feed is plain data, in the form that the library 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
-
-from pydantic import SecretBytes, SecretStr
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from pgp_config.errors import DeclarationError
 
@@ -20,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 T_co = TypeVar("T_co", covariant=True)
-
-#: What a key may be declared as; a subclass is one of them too.
-KEY_TYPES = (SecretStr, SecretBytes, bytes)
 
 #: JWT algorithms of a shared key (RFC 7518, 3.2). With others a key ring has nothing to do.
 JWT_ALGORITHMS = ("HS256", "HS384", "HS512")
@@ -73,7 +66,7 @@ class Keys(Generic[T_co]):
         Raises:
             ValueError: If there is no such hash function.
         """
-        return hmac.digest(_bytes_of(self.current), _checked(message, digest), digest)
+        return _hmac(_bytes_of(self.current), _checked(message, digest), digest)
 
     def verify(
         self, message: bytes | str, signature: bytes | str | None, digest: str = "sha256"
@@ -88,11 +81,12 @@ class Keys(Generic[T_co]):
         Raises:
             ValueError: If there is no such hash function.
         """
+        from hmac import compare_digest  # noqa: PLC0415  as in `_hmac`
+
         content = _checked(message, digest)
         given = _signature_of(signature)
         verdicts = [
-            hmac.compare_digest(hmac.digest(key, content, digest), given)
-            for key in self.newest_first()
+            compare_digest(_hmac(key, content, digest), given) for key in self.newest_first()
         ]
         return any(verdicts)
 
@@ -188,18 +182,27 @@ class Keys(Generic[T_co]):
             yield _bytes_of(self.previous)
 
 
+def _hmac(key: bytes, content: bytes, digest: str) -> bytes:
+    import hmac  # noqa: PLC0415  it loads OpenSSL, which few need
+
+    return hmac.digest(key, content, digest)
+
+
 def _kid(version: int) -> str:
     return f"v{version}"
 
 
-def _bytes_of(key: object) -> bytes:
-    if isinstance(key, SecretStr):
-        return key.get_secret_value().encode()
-    return key.get_secret_value() if isinstance(key, SecretBytes) else cast("bytes", key)
+def _bytes_of(key: Any) -> bytes:  # noqa: ANN401  a SecretStr, a SecretBytes, or bytes
+    if isinstance(key, bytes):
+        return key
+    content: str | bytes = key.get_secret_value()
+    return content.encode() if isinstance(content, str) else content
 
 
 def _checked(message: bytes | str, digest: str) -> bytes:
     """The message, once it is sure that nothing raises while a frame holds the key."""
+    import hashlib  # noqa: PLC0415  it loads OpenSSL, which few need
+
     hashlib.new(digest, usedforsecurity=True)
     return _message(message)
 

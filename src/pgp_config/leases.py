@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 from pgp_config.cache import tick
 from pgp_config.errors import BuildError
 from pgp_config.events import BuildFailed, Built, CloseFailed, Rebuilt
+from pgp_config.facts import Record, fact
 from pgp_config.forking import gate, threads_are_greenlets
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ CLOSERS, ASYNC_CLOSERS = ("close", "dispose"), ("aclose", "close", "dispose")
 _inherited: list[object] = []
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Combination:
+@fact
+class Combination(Record):
     """The versions of all secrets of an object, as one reader sees them.
 
     Attributes:
@@ -74,8 +75,8 @@ class Combination:
         return bool(later) and all(later)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Recipe(Generic[T]):
+@fact
+class Recipe(Record, Generic[T]):
     """How an object is built, tried and closed.
 
     Attributes:
@@ -192,7 +193,7 @@ class Build(Generic[T]):
         self.outcome.set_running_or_notify_cancel()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Failure:
     """A combination that could not be built, and when it is tried again."""
 
@@ -202,7 +203,7 @@ class _Failure:
     retry_at: float
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Line(Generic[T]):
     """The objects of one event loop, or of the process; guarded by the registry's lock."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pgp_config.errors import DeclarationError
+from pgp_config.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +22,9 @@ PINNED_VARIABLE = "PGP_CONFIG_PINNED"
 
 #: One pin of that variable: a secret's name and a version's number.
 _PIN = re.compile(r"\s*([^=,\s]+)=([1-9][0-9]{0,9})\s*", re.ASCII)
+
+#: Environment variable with the URL of the store to which processes report the versions that they use.
+UPTAKE_VARIABLE = "PGP_CONFIG_UPTAKE"
 
 #: Seconds for which a last good value is served in an outage, unless a Freshness says otherwise.
 DEFAULT_MAX_STALE = 3600.0
@@ -58,8 +61,8 @@ def seconds(duration: float | timedelta, *, what: str) -> float:
 _SECONDS_WANTED = "Give seconds as a number, or a timedelta; 0 or more, and finite."
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+@fact
+class Freshness(Fact):
     """How old a value may be when a scope reads it for the first time.
 
     Attributes:
@@ -125,8 +128,8 @@ EVERY_REQUEST = Freshness(max_age=0)
 ReloadClass: TypeAlias = Literal["static", "dynamic"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadPolicy:
+@fact
+class ReloadPolicy(Fact):
     """Which names may not be dynamic, and which may be declared at all.
 
     Attributes:

@@ -7,6 +7,7 @@ import re
 import threading
 import traceback
 from collections import deque
+from typing import NamedTuple
 
 #: Values of a secret that are remembered: the current one and those that it replaced lately.
 REMEMBERED_VERSIONS = 8
@@ -15,14 +16,20 @@ REMEMBERED_VERSIONS = 8
 SHORTEST = 4
 
 
+class _Search(NamedTuple):
+    """What finds all texts, and the secret's name for each."""
+
+    pattern: re.Pattern[str]
+    names: dict[str, str]
+
+
 class Redactor:
     """Knows the confidential texts of this process, and replaces them by their secret's name."""
 
     def __init__(self) -> None:
         self._texts: dict[str, deque[tuple[str, ...]]] = {}
-        self._names: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
-        self._lock = threading.Lock()
+        self._search: _Search | None = None
+        self.renew_after_fork()
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._texts)} secrets>"
@@ -42,25 +49,34 @@ class Redactor:
             if kept in versions:
                 return
             versions.append(kept)
-            self._names = {
-                text: secret
-                for secret, remembered in self._texts.items()
-                for version in remembered
-                for text in version
-            }
-            longest_first = sorted(self._names, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            self._search = None
 
     def redact(self, text: str) -> str:
         """The text with each known value replaced by `[NAME]`."""
-        pattern, names = self._pattern, self._names
-        if pattern is None:
+        if not self._texts:
             return text
-        return pattern.sub(lambda found: f"[{names.get(found[0], 'redacted')}]", text)
+        search = self._search or self._compiled()
+        return search.pattern.sub(lambda found: f"[{search.names[found[0]]}]", text)
+
+    def _compiled(self) -> _Search:
+        # When somebody writes, and not with each version: 500 secrets would take seconds to load.
+        with self._lock:
+            names = {
+                text: secret
+                for secret, remembered in list(self._texts.items())
+                for version in list(remembered)
+                for text in version
+            }
+            longest_first = sorted(names, key=len, reverse=True)
+            # Without a text, something that is nowhere: a handler may interrupt the first `learn`.
+            pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+            self._search = _Search(pattern, names)
+            return self._search
 
     def renew_after_fork(self) -> None:
         """Replace the lock, which another thread may have held at the fork."""
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may write to the log in a thread that holds it.
+        self._lock = threading.RLock()
 
 
 redactor = Redactor()

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from pgp_config.secret import Versioned
+    from pgp_config.payload import Versioned
     from pgp_config.verdicts import Verdicts
 
 T = TypeVar("T")

@@ -8,7 +8,6 @@ together; what was not is fetched when it is read, once.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from contextvars import ContextVar, Token
 from math import inf
@@ -233,6 +232,15 @@ class Scope(dict[object, Any]):
             # finalised), or never opened: it is closed all the same, and nobody reads from a closed one.
             return
 
+    def settle(self) -> None:
+        """Enter it in a context that ends with it: `close()` is all that is left to do.
+
+        As with `with` the scope would hold its token, that its context, and that the scope: what a
+        request has read would wait for the garbage collector.
+        """
+        self.__enter__()
+        del self._token
+
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
@@ -318,6 +326,8 @@ def _give(scope: Scope, values: Mapping[str, object]) -> None:
 
 
 def _refuse_unknown(given: Mapping[str, object]) -> None:
+    import difflib  # noqa: PLC0415  for a mistake only
+
     for name in given:
         if name not in declared_names:
             close = difflib.get_close_matches(name, sorted(declared_names), n=1)

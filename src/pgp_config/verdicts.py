@@ -15,7 +15,6 @@ import random
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -41,22 +40,24 @@ CLAIM = 30.0
 REMEMBERED = 8
 
 
-@dataclass(slots=True)
 class _Said:
     """What was said of one version; moments in monotonic seconds."""
 
-    refused_at: float = -inf
-    accepted_at: float = -inf
-    refusals: int = 0
-    again_at: float = -inf
+    __slots__ = ("accepted_at", "again_at", "refusals", "refused_at")
+
+    def __init__(self) -> None:
+        self.refused_at = self.accepted_at = self.again_at = -inf
+        self.refusals = 0
 
 
-@dataclass(slots=True)
 class _Claim:
     """What one request at a time does."""
 
-    owner: object = None
-    until: float = -inf
+    __slots__ = ("owner", "until")
+
+    def __init__(self) -> None:
+        self.owner: object = None
+        self.until = -inf
 
     def take(self, owner: object, now: float) -> bool:
         if self.owner not in (None, owner) and now < self.until:

@@ -49,14 +49,14 @@ class ScopeMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         context, scope = copy_context(), request_scope()
-        context.run(scope.__enter__)
+        context.run(scope.settle)
         finished = True
         try:
             body = context.run(self._app, environ, start_response)
             finished = isinstance(body, list | tuple) or _is_plain_file(body, environ)
         finally:
             if finished:
-                _close(scope)
+                scope.close()
         return body if finished else _Body(body, context, scope)
 
 
@@ -68,18 +68,14 @@ def _is_plain_file(body: object, environ: WSGIEnvironment) -> bool:
     return isinstance(getattr(file, "raw", file), io.FileIO)
 
 
-def _close(scope: Scope) -> None:
-    # Outside the context it was opened in, which is thrown away: a server that closes the answer
-    # while a step of it still runs could not enter that.
-    scope.__exit__(None, None, None)
-
-
 class _Body:
     """The application's iterable, each step of it in the request's context."""
 
+    __slots__ = ("_body", "_closed", "_run", "_scope", "_steps")
+
     def __init__(self, body: Iterable[bytes], context: Context, scope: Scope) -> None:
         self._body = body
-        self._context = context
+        self._run = context.run
         self._scope = scope
         self._steps: Iterator[bytes] | None = None
         self._closed = False
@@ -88,9 +84,10 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
-        if self._steps is None:
-            self._steps = self._context.run(iter, self._body)
-        return self._context.run(next, self._steps)
+        steps = self._steps
+        if steps is None:
+            steps = self._steps = self._run(iter, self._body)
+        return self._run(next, steps)
 
     def close(self) -> None:
         """Close the application's iterable, and the scope whatever comes of that; once."""
@@ -100,9 +97,11 @@ class _Body:
         close = getattr(self._body, "close", None)
         try:
             if close is not None:
-                self._context.run(close)
+                self._run(close)
         finally:
-            _close(self._scope)
+            # Outside the context it was opened in: a server that closes the answer while a step of it
+            # still runs could not enter that.
+            self._scope.close()
 
     def __del__(self) -> None:
         # asgiref's WsgiToAsgi, and a server that loses its client half-way, never call close().

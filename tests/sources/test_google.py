@@ -397,17 +397,55 @@ def test_googles_log_of_calls_at_debug_withholds_payloads(transport, kept):
 
 
 # promise 15
-def test_the_log_of_a_real_answer_at_debug_has_no_value(kept):
+@pytest.mark.parametrize("by_factory", [True, False])
+def test_the_log_of_a_real_answer_at_debug_has_no_value(by_factory, kept):
     with SecretManagerEmulator("p") as emulator:
         emulator.add("KEY", "canary")
-        source = GoogleSecretManager("p", endpoint=emulator.endpoint)
+        client = client_of(endpoint=emulator.endpoint).google
+        options = {"endpoint": emulator.endpoint}
+        if by_factory:
+            options = {"client_factory": lambda: client}
+        source = GoogleSecretManager("p", **options)
         _, records = kept("grpc")
         source.fetch("KEY")
         source.close()
     shown = str(records)
-    assert "Received response" in shown
+    assert ("Received response" in shown) == by_factory
     assert "canary" not in shown
     assert base64.b64encode(b"canary").decode() not in shown
+
+
+class HeadersSeen(grpc.GenericRpcHandler):
+    """A server that notes the headers of each call."""
+
+    def __init__(self):
+        self.calls = []
+
+    def service(self, details):
+        def answered(_request, _context):
+            return AccessSecretVersionResponse.serialize(answer())
+
+        self.calls.append((details.method, sorted(details.invocation_metadata)))
+        return grpc.unary_unary_rpc_method_handler(answered)
+
+
+def test_an_access_sends_the_headers_that_googles_client_sends():
+    seen = HeadersSeen()
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[seen])
+    endpoint = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    source, client = (
+        GoogleSecretManager("p", endpoint=endpoint),
+        client_of(endpoint=endpoint).google,
+    )
+    source.fetch("KEY")
+    client.access_secret_version(name="projects/p/secrets/KEY/versions/latest")
+    source.close()
+    client.transport.close()
+    server.stop(None).wait()
+    ours, googles = seen.calls
+    assert ours == googles
+    assert any(name == "x-goog-request-params" for name, _ in ours[1])
 
 
 # -- the client of a process ---------------------------------------------------------------------

@@ -12,13 +12,13 @@ import typer
 
 from pgp_config.cli.shown import Shown
 from pgp_config.errors import DeclarationError, PgpConfigError
+from pgp_config.policy import UPTAKE_VARIABLE
 from pgp_config.rotation.declarations import declarations_of
 from pgp_config.rotation.errors import RotationStopped
 from pgp_config.rotation.steps import SETTLE, Options, Rotation
 from pgp_config.rotation.values import MOST_BYTES, Value, as_stored, generate
 from pgp_config.sources.administration import administration_of
 from pgp_config.sources.urls import source_from_url
-from pgp_config.uptake.reporter import STORE_VARIABLE
 from pgp_config.uptake.urls import store_from_url
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     uptake: Annotated[
         str | None,
         typer.Option(
-            envvar=STORE_VARIABLE,
+            envvar=UPTAKE_VARIABLE,
             metavar="URL",
             help="Where the processes report: redis://HOST:6379/0 or sqlite:///PATH.",
             show_default=False,

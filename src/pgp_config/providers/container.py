@@ -16,7 +16,13 @@ from pgp_config.cache import MAX_CALLS, Cache
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
 from pgp_config.events import StaticReadRefused, default_observers
 from pgp_config.leases import Registry, aclose_all, close_all
-from pgp_config.policy import Freshness, ReloadPolicy, faults_of_pins, pins_from_environ
+from pgp_config.policy import (
+    UPTAKE_VARIABLE,
+    Freshness,
+    ReloadPolicy,
+    faults_of_pins,
+    pins_from_environ,
+)
 from pgp_config.providers.graph import (
     Finding,
     faults_of,
@@ -27,7 +33,6 @@ from pgp_config.providers.graph import (
 )
 from pgp_config.scopes import open_scope
 from pgp_config.sources.base import Source
-from pgp_config.uptake import Uptake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from pgp_config.cache import Flight, Landing, SecretStatus, Spec
     from pgp_config.events import Observer
     from pgp_config.push.event import SecretEvent
+    from pgp_config.uptake import Uptake
     from pgp_config.uptake.reporter import Reporter
 
 
@@ -328,7 +334,7 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         classes = {secret.name: secret.reload_class for secret in declared}
         _refuse_faults(cls.__name__, faults_of_pins(pins, classes))
         told = tuple(default_observers if observers is None else observers)
-        uptake = uptake or Uptake.from_environ(os.environ)
+        uptake = uptake or _uptake_of_environ()
         reporter = None if uptake is None else uptake.reporter(cls.__name__, told, chance)
         cache = Cache(
             source,
@@ -343,6 +349,14 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         if reporter is not None:
             reporter.attach(cache)
         return container
+
+
+def _uptake_of_environ() -> Uptake | None:
+    if not os.environ.get(UPTAKE_VARIABLE):
+        return None
+    from pgp_config.uptake import Uptake  # noqa: PLC0415  few report, and it imports SQLite
+
+    return Uptake.from_environ(os.environ)
 
 
 def _refuse_non_source(source: object, container: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from dependency_injector import providers
 from dependency_injector.wiring import Provide
 
 from pgp_config.errors import DeclarationError
+from pgp_config.facts import Fact, fact
 from pgp_config.providers.per_version import PerVersion
 from pgp_config.providers.secrets import SecretProvider
 
@@ -37,8 +37,8 @@ _CHANGING = (SecretProvider, PerVersion)
 _HOLDING = (providers.Container, providers.Delegate, providers.DependenciesContainer)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+@fact
+class Finding(Fact):
     """Something that `check()` found.
 
     Attributes:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin, overload
 
-from pydantic import SecretStr
-
 from pgp_config.errors import DeclarationError
-from pgp_config.key_rings import KEY_TYPES, Keys
+from pgp_config.key_rings import Keys
 from pgp_config.policy import seconds
 from pgp_config.providers.secrets import DynamicSecret, SecretProvider
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
     from typing_extensions import TypeForm
 
     from pgp_config.policy import Freshness
@@ -73,7 +72,7 @@ class KeyRing(DynamicSecret[Keys[K]]):
     def __init__(
         self,
         name: str,
-        declared: TypeForm[Any] = SecretStr,
+        declared: TypeForm[Any] | None = None,
         *,
         grace: float | timedelta = GRACE,
         freshness: Freshness | None = None,
@@ -99,9 +98,11 @@ class KeyRing(DynamicSecret[Keys[K]]):
 
 
 def _refuse_type(name: str, declared: object) -> None:
+    from pydantic import SecretBytes, SecretStr  # noqa: PLC0415  slow to import
+
     while get_origin(declared) is Annotated:
         declared = get_args(declared)[0]
-    if isinstance(declared, type) and not issubclass(declared, KEY_TYPES):
+    if isinstance(declared, type) and not issubclass(declared, (SecretStr, SecretBytes, bytes)):
         raise DeclarationError(
             f"is a key ring of {declared.__name__}, which is no key",
             remedy="Declare SecretStr, SecretBytes or bytes, or Annotated of one of them.",

@@ -6,10 +6,9 @@ import asyncio
 import inspect
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Self, TypeVar, cast, overload
 
 from dependency_injector import providers
-from pydantic import SecretStr
 
 from pgp_config.cache import Flight, Need, Spec, tick
 from pgp_config.errors import (
@@ -19,22 +18,23 @@ from pgp_config.errors import (
     StaticSecretInScope,
 )
 from pgp_config.events import StaticReadRefused
+from pgp_config.payload import Versioned
 from pgp_config.scopes import Scope, current_scope, declared_names, lone_scope, open_scope
-from pgp_config.secret import Decoder, Versioned
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
     from typing_extensions import TypeForm
 
     from pgp_config.cache import Cache, Known
+    from pgp_config.payload import Payload
     from pgp_config.policy import Freshness, ReloadClass
-    from pgp_config.secret import Payload
+    from pgp_config.secret import Decoder
     from pgp_config.verdicts import Verdicts
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A read that needs a flight, and the scope that will keep what it brings."""
 
     secret: SecretProvider[Any]
@@ -60,8 +60,7 @@ class Sight(Generic[T]):
     token: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Refresh:
+class _Refresh(NamedTuple):
     """A refresh under way, the scope that moves on with it, and the version seen before."""
 
     cache: Cache
@@ -87,7 +86,7 @@ class SecretProvider(providers.Provider[T]):
     def __init__(
         self,
         name: str,
-        declared: TypeForm[T] | type[SecretStr] = SecretStr,
+        declared: TypeForm[T] | None = None,
         freshness: Freshness | None = None,
         grace: float | None = None,
     ) -> None:
@@ -98,7 +97,7 @@ class SecretProvider(providers.Provider[T]):
             )
         super().__init__()
         try:
-            decoder = Decoder(cast("type[T]", declared))
+            decoder = _decoder_of(declared)
         except DeclarationError as fault:
             raise fault.located(secret=name) from fault.__cause__
         self._set_up(Spec(name, decoder, self.is_dynamic, freshness, grace), None)
@@ -392,7 +391,7 @@ class DynamicSecret(SecretProvider[T]):
     def __init__(
         self,
         name: str,
-        declared: TypeForm[Any] = SecretStr,
+        declared: TypeForm[Any] | None = None,
         *,
         freshness: Freshness | None = None,
     ) -> None:
@@ -546,7 +545,7 @@ class StaticSecret(SecretProvider[T]):
     def __init__(self: StaticSecret[SecretStr], name: str) -> None: ...
     @overload
     def __init__(self, name: str, declared: TypeForm[T]) -> None: ...
-    def __init__(self, name: str, declared: TypeForm[Any] = SecretStr) -> None:
+    def __init__(self, name: str, declared: TypeForm[Any] | None = None) -> None:
         super().__init__(name, declared)
 
     __slots__ = ()
@@ -586,6 +585,14 @@ class StaticSecret(SecretProvider[T]):
                     secret=self.name,
                     container=self.container_name,
                 )
+
+
+def _decoder_of(declared: Any) -> Decoder[Any]:  # noqa: ANN401  any type
+    from pydantic import SecretStr  # noqa: PLC0415  slow to import, and needed by declarations only
+
+    from pgp_config.secret import Decoder  # noqa: PLC0415  as above
+
+    return Decoder(SecretStr if declared is None else declared)
 
 
 def _scope_of_read() -> Scope:

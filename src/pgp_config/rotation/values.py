@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from pydantic import SecretBytes, SecretStr
 
 from pgp_config.errors import DeclarationError, RejectedVersion
+from pgp_config.payload import Payload
 from pgp_config.policy import ReloadPolicy
 from pgp_config.rotation.errors import RotationStopped
-from pgp_config.secret import Decoder, Payload
+from pgp_config.secret import Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

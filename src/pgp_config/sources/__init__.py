@@ -5,12 +5,29 @@ group `pgp_config.sources`. Google's libraries are imported by the first fetch o
 `GoogleSecretManager`, not by this package.
 """
 
-from pgp_config.sources.base import Source
-from pgp_config.sources.directory import Directory
-from pgp_config.sources.environment import Environment
-from pgp_config.sources.google import GoogleSecretManager
-from pgp_config.sources.memory import Memory
-from pgp_config.sources.urls import source_from_url
+from typing import TYPE_CHECKING
+
+from pgp_config.deferred import deferred
+
+if TYPE_CHECKING:
+    from pgp_config.sources.base import Source
+    from pgp_config.sources.directory import Directory
+    from pgp_config.sources.environment import Environment
+    from pgp_config.sources.google import GoogleSecretManager
+    from pgp_config.sources.memory import Memory
+    from pgp_config.sources.urls import source_from_url
+else:
+    __getattr__, __dir__ = deferred(
+        globals(),
+        {
+            "Directory": "pgp_config.sources.directory",
+            "Environment": "pgp_config.sources.environment",
+            "GoogleSecretManager": "pgp_config.sources.google",
+            "Memory": "pgp_config.sources.memory",
+            "Source": "pgp_config.sources.base",
+            "source_from_url": "pgp_config.sources.urls",
+        },
+    )
 
 __all__ = [
     "Directory",

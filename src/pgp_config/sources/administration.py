@@ -10,7 +10,7 @@ from pgp_config.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgp_config.secret import Payload
+    from pgp_config.payload import Payload
     from pgp_config.sources.base import Source
 
 #: The states of a version.

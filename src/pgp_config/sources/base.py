@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from pgp_config.secret import Payload
+    from pgp_config.payload import Payload
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from pgp_config.errors import (
 from pgp_config.sources.versions import ContentVersions
 
 if TYPE_CHECKING:
-    from pgp_config.secret import Payload
+    from pgp_config.payload import Payload
 
 #: Bytes that a secret has at most: Secret Manager's own limit (cloud.google.com/secret-manager/quotas).
 MAX_BYTES = 64 * 1024

@@ -11,7 +11,7 @@ from pgp_config.sources.versions import ContentVersions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgp_config.secret import Payload
+    from pgp_config.payload import Payload
 
 
 class Environment:

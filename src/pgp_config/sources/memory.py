@@ -15,7 +15,7 @@ from pgp_config.errors import (
     SecretNotFound,
 )
 from pgp_config.forking import gate
-from pgp_config.secret import Payload
+from pgp_config.payload import Payload
 from pgp_config.sources.administration import (
     DESTROYED,
     DISABLED,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgp_config.errors import DeclarationError, SecretNotFound
 from pgp_config.forking import gate
-from pgp_config.secret import Payload
+from pgp_config.payload import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable

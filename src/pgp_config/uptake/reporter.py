@@ -28,7 +28,7 @@ from pgp_config.events import (
 )
 from pgp_config.forking import gate
 from pgp_config.pauses import pause_after
-from pgp_config.policy import DEFAULT_MAX_STALE, seconds
+from pgp_config.policy import DEFAULT_MAX_STALE, UPTAKE_VARIABLE, seconds
 from pgp_config.uptake.base import UptakeStore
 from pgp_config.uptake.entries import Entry
 from pgp_config.uptake.urls import store_from_url
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from pgp_config.cache import Cache, SecretUse
     from pgp_config.events import Event, Observer
 
-#: Environment variables: the store's URL, and the name of the service.
-STORE_VARIABLE, SERVICE_VARIABLE = "PGP_CONFIG_UPTAKE", "PGP_CONFIG_SERVICE"
+#: Environment variable with the name of the service.
+SERVICE_VARIABLE = "PGP_CONFIG_SERVICE"
 
 #: Seconds for which an entry holds: as long as a last good value is served, so that a process whose entry has
 #: expired serves nothing that the source has not confirmed again.
@@ -104,7 +104,7 @@ class Uptake:
         Raises:
             DeclarationError: If it is the URL of no store.
         """
-        url = environ.get(STORE_VARIABLE)
+        url = environ.get(UPTAKE_VARIABLE)
         return cls(url) if url else None
 
     def reporter(

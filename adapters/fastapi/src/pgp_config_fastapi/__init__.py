@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.websockets import WebSocketState
 
 from pgp_config import DeclarationError, PgpConfigError, RejectedVersion, SecretUnavailable
@@ -23,6 +23,8 @@ from pgp_config.health import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+
+    from starlette.types import Scope
 
     from pgp_config.asgi import Push
     from pgp_config.health import Container, Paths
@@ -100,11 +102,20 @@ def _refuse_app(app: object, paths: Paths | None, push: Push | None) -> None:
     refuse_taken(paths, [getattr(route, "path", None) for route in app.routes], push=push)
 
 
+class _Page(Route):
+    """A page that is looked at before all others, and so by each request: it says no at once."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if not scope["path"].endswith(self.path):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 def _page(path: str, build: Callable[[Container], Answer], container: Container) -> Route:
     async def page(_: Request) -> JSONResponse:
         return _response(build(container))
 
-    return Route(path, page, include_in_schema=False)
+    return _Page(path, page, include_in_schema=False)
 
 
 def _response(answer: Answer) -> JSONResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgp_config import RejectedVersion
-from pgp_config.secret import Payload
+from pgp_config.payload import Payload
 from pgp_services import catalogue
 from pgp_services.ops import access, policies
 from pgp_services.ops.access import READER

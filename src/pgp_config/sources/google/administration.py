@@ -10,7 +10,7 @@ from pgp_config.sources.google import faults
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pgp_config.secret import Payload
+    from pgp_config.payload import Payload
     from pgp_config.sources.administration import SecretFacts, VersionFacts
     from pgp_config.sources.google.manager import Client, GoogleSecretManager
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-    from pgp_config.secret import Payload
+    from pgp_config.payload import Payload
     from pgp_config.sources.google.administration import AdminClient, GoogleAdministration
 
 T = TypeVar("T")

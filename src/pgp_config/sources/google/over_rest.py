@@ -18,7 +18,7 @@ from google.auth.credentials import with_scopes_if_required
 from google.auth.transport.requests import AuthorizedSession
 from requests.adapters import HTTPAdapter
 
-from pgp_config.secret import Payload
+from pgp_config.payload import Payload
 from pgp_config.sources.google.admin_over_rest import AdminOverRest
 from pgp_config.sources.google.debug_logs import withhold_answers
 from pgp_config.sources.google.faults import STATUS_OF_HTTP, StatusFault
