@@ -652,7 +652,7 @@ def test_closing_tells_those_who_wait(source, make):
 
 def test_a_scope_that_outlives_the_container_starts_nothing(one, source, clock):
     with request_scope() as scope:
-        scope._scope._pin(one._cache)
+        scope._pin(one._cache)
         clock.advance(4.5)
         one.close()
         with pytest.raises(SecretUnavailable, match="was closed"):

@@ -92,6 +92,9 @@ Prepare: TypeAlias = (
     "Callable[[], AbstractContextManager[Body] | AbstractAsyncContextManager[Body]]"
 )
 
+#: Seconds since some moment.
+Clock: TypeAlias = "Callable[[], float]"
+
 
 class Sampler(Protocol):
     """Gives one sample in so many seconds, about: seconds an operation, or whatever the unit is."""
@@ -119,7 +122,13 @@ class Case:
 # -- kinds of cases --------------------------------------------------------------------------
 
 
-def loop(name: str, prepare: Prepare, *, threads: int = 1) -> Case:
+def loop(
+    name: str,
+    prepare: Prepare,
+    *,
+    threads: int = 1,
+    clock: Clock = time.perf_counter,
+) -> Case:
     """A case that is fast: its body runs in a loop for a slice of time.
 
     It has a context (`contextvars`) of its own, in which `prepare` is entered and the body runs; an
@@ -130,19 +139,21 @@ def loop(name: str, prepare: Prepare, *, threads: int = 1) -> Case:
         prepare: Synchronous or asynchronous context manager that gives the body.
         threads: Of a synchronous case: in how many threads the body runs at once, each with a copy of
             that context. A sample is then the elapsed time for one operation of any of them.
+        clock: `time.thread_time` for what never waits, and is so fast that a neighbour's turn on the
+            processor would be most of a sample; the same for all cases that are compared.
     """
 
     @contextmanager
     def opened() -> Iterator[Sampler]:
         manager = prepare()
         if isinstance(manager, AbstractAsyncContextManager):
-            with _opened_async(manager) as sampler:
+            with _opened_async(manager, clock) as sampler:
                 yield sampler
             return
         context = contextvars.Context()
         body = context.run(manager.__enter__)
         try:
-            lap = _lap_of(body)
+            lap = _lap_of(body, clock)
             if threads > 1:
                 yield _calibrated(lambda plan: _in_threads(threads, context, lap, plan))
             else:
@@ -244,20 +255,20 @@ def _compiled(body: Statement, copies: int, *, awaited: bool) -> Callable[..., A
     return timed
 
 
-def _lap_of(body: Body) -> _Lap:
+def _lap_of(body: Body, clock: Clock) -> _Lap:
     names = body.names.values() if isinstance(body, Statement) else (body,)
     once, often = _timers(body, awaited=False)
 
     def lap(plan: _Plan) -> float:
         timed = often if plan.unrolled else once
-        seconds: float = timed(itertools.repeat(None, plan.laps), time.perf_counter, *names)
+        seconds: float = timed(itertools.repeat(None, plan.laps), clock, *names)
         return seconds
 
     return lap
 
 
 @contextmanager
-def _opened_async(manager: AbstractAsyncContextManager[Body]) -> Iterator[Sampler]:
+def _opened_async(manager: AbstractAsyncContextManager[Body], clock: Clock) -> Iterator[Sampler]:
     with asyncio.Runner() as runner:
         context = contextvars.Context()
 
@@ -272,7 +283,7 @@ def _opened_async(manager: AbstractAsyncContextManager[Body]) -> Iterator[Sample
             def lap(plan: _Plan) -> float:
                 timed = often if plan.unrolled else once
                 laps = itertools.repeat(None, plan.laps)
-                seconds: float = run(timed(laps, time.perf_counter, *names))
+                seconds: float = run(timed(laps, clock, *names))
                 return seconds
 
             yield _calibrated(lap)

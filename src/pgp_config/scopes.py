@@ -11,23 +11,25 @@ from __future__ import annotations
 import difflib
 import logging
 from contextvars import ContextVar, Token
+from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
-from pgp_config.cache import Need, tick
+from pgp_config.cache import Need, Spec, latest_tick
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from pgp_config.cache import Cache, Flight, Known, Spec
+    from pgp_config.cache import Cache, Flight, Known
 
 T = TypeVar("T")
 
 _logger = logging.getLogger("pgp_config")
 
 _NOTHING_GIVEN: Mapping[str, object] = MappingProxyType({})
+_NOTHING_DERIVED: Mapping[object, Mapping[Spec[Any], Known[Any]]] = MappingProxyType({})
 
 #: Every name that a provider of this process declares; for the errors of `request_scope(values=…)`.
 declared_names: set[str] = set()
@@ -55,31 +57,58 @@ class Scope(dict[object, Any]):
     """The values of one request: what was read, by the key of its provider.
 
     It is the dictionary itself, not an object that has one: an attribute look-up less on each read.
+    What else a scope keeps is in the same dictionary: the version of each secret that was read by its
+    `sight`, the pin of each cache by the cache, and what few requests need by `DERIVED`, `CALLBACKS`
+    and `GIVEN`. So a scope that reads nothing makes nothing, of two threads that make a thing at once
+    both get the first one's, and closing forgets all of it in one step.
+
+    One that is made directly is open from then on, and belongs to no context: a read outside of
+    scopes makes one for itself.
 
     Attributes:
-        seen: The version of each secret that was read.
-        derived: What each object that is kept here was made from, by the object's key.
-        tick: Logical time at which the scope was opened.
-        given: Values that a test gave by name.
-        closed: Whether the request is over; then nothing is read from here or kept here.
+        tick: Logical time at which the scope was opened: what is fetched later has a later one. 0 before
+            it is opened, and `CLOSED` once the request is over: then nothing is read from here or kept here.
     """
 
-    __slots__ = ("_callbacks", "closed", "derived", "given", "pins", "seen", "tick")
+    #: What each object that is kept here was made from, by the object's key.
+    DERIVED: Final = object()
 
-    def __init__(self, given: Mapping[str, object] = _NOTHING_GIVEN) -> None:
-        self.seen: dict[Spec[Any], Known[Any]] = {}
-        self.derived: dict[object, Mapping[Spec[Any], Known[Any]]] = {}
-        self.pins: dict[Cache, Pin] = {}
-        self._callbacks: list[Callable[[], object]] = []
-        self.given = given
-        self.tick = tick()
-        self.closed = False
+    #: To be called at the end, the last one first.
+    CALLBACKS: Final = object()
+
+    #: Values that a test gave by name.
+    GIVEN: Final = object()
+
+    CLOSED: Final = -1
+
+    __slots__ = ("tick",)
+
+    tick: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tick = latest_tick[0]
 
     def __repr__(self) -> str:
-        return f"<Scope with {len(self)} secrets read{', closed' if self.closed else ''}>"
+        count = sum(isinstance(key, Spec) for key in list(self))
+        return f"<Scope with {count} secrets read{', closed' if self.closed else ''}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A scope is not pickled or copied: it holds secret values.")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the request is over."""
+        return self.tick == self.CLOSED
+
+    @property
+    def given(self) -> Mapping[str, object]:
+        """Values that a test gave by name."""
+        return self.get(self.GIVEN, _NOTHING_GIVEN) if _giving else _NOTHING_GIVEN
+
+    def seen(self, spec: Spec[T]) -> Known[T] | None:
+        """The version that was read of a secret, if it was."""
+        return self.get(spec.sight)
 
     def begin(self, cache: Cache, spec: Spec[T]) -> Known[T] | Flight:
         """The version that this scope is to see, or the flight that will bring it.
@@ -88,46 +117,56 @@ class Scope(dict[object, Any]):
             PgpConfigError: If the source failed lately and there is no last good value.
         """
         pin = self._pin(cache)
-        need = self._need(cache, spec, pin)
+        max_age = cache.max_age(spec)
+        if max_age == 0:
+            since, after = -inf, max(self.tick, pin.after)
+        else:
+            since, after = pin.moment - max_age, pin.after
         known = pin.generation.get(spec)
-        if known is None or not need.is_met_by(known):
-            return cache.admit(spec, need)
+        # As `Need.is_met_by`: most scopes find what they need, and make none.
+        if known is None or known.tick <= after or known.asked_at < since:
+            return cache.admit(spec, Need(since, after))
         cache.touch(spec, known, pin.moment)
         return known
 
     def keep(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
         """Fix what this scope sees; of two threads that read at once, both get the first one's."""
-        self._notice_rotation(cache, spec, known)
-        value: T = self.setdefault(key, cache.shown(spec, self.seen.setdefault(spec, known)))
-        self._forget_if_closed()
+        pin = self._pin(cache)
+        if pin.generation.get(spec) is not known:
+            self._notice_rotation(pin, cache, spec, known)
+        value: T = self.setdefault(key, cache.shown(spec, self.setdefault(spec.sight, known)))
+        if self.tick < 0:
+            self._forget()
         return value
 
     def move(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> None:
         """See another version from now on: `refresh()`."""
-        self._notice_rotation(cache, spec, known)
-        self.seen[spec] = known
+        self._notice_rotation(self._pin(cache), cache, spec, known)
+        self[spec.sight] = known
         # Not `known`: of two refreshes at once, both are the last one's.
-        self[key] = cache.shown(spec, self.seen[spec])
-        for made, parts in list(self.derived.items()):
+        self[key] = cache.shown(spec, self.seen(spec) or known)
+        for made, parts in list(self.get(self.DERIVED, _NOTHING_DERIVED).items()):
             if spec in parts:
                 self._forget_if_outdated(made, parts)
-        self._forget_if_closed()
+        if self.tick < 0:
+            self._forget()
 
     def derive(self, key: object, parts: Mapping[Spec[Any], Known[Any]], made: T) -> T:
         """Keep an object that was made from these versions, until the scope moves on from one.
 
         Of two threads that bring one at once, both get the first one's.
         """
-        self.derived[key] = parts
+        self.setdefault(self.DERIVED, {})[key] = parts
         kept: T = self.setdefault(key, made)
         self._forget_if_outdated(key, parts)
-        self._forget_if_closed()
+        if self.tick < 0:
+            self._forget()
         return kept
 
     def _forget_if_outdated(self, key: object, parts: Mapping[Spec[Any], Known[Any]]) -> None:
         # Not by number: after a refresh a better object of the same versions may be there.
-        if any(self.seen.get(spec, part) is not part for spec, part in parts.items()):
-            self.derived.pop(key, None)
+        if any(self.seen(spec) is not known for spec, known in parts.items()):
+            self.get(self.DERIVED, {}).pop(key, None)
             self.pop(key, None)
 
     def on_close(self, callback: Callable[[], object]) -> None:
@@ -136,50 +175,47 @@ class Scope(dict[object, Any]):
         It runs in the thread that closes the scope, an event loop's perhaps: it must be quick. What it
         raises is logged by its type, and stops neither the other callbacks nor the request.
         """
-        self._callbacks.append(callback)
-        self._forget_if_closed()
+        callbacks: list[Callable[[], object]] = self.setdefault(self.CALLBACKS, [])
+        callbacks.append(callback)
+        if self.tick < 0:
+            self._forget()
+            _call_back(callbacks)  # whoever closed the scope may have been through with these
 
     def close(self) -> None:
         """Forget everything; a task that outlives the scope finds nothing here."""
-        self.closed = True
-        self._forget_if_closed()
+        self.tick = self.CLOSED
+        # A thread that keeps something now looks at the tick afterwards, and then forgets it itself.
+        if self:
+            self._forget()
 
-    def _forget_if_closed(self) -> None:
-        if self.closed:
-            self.clear()
-            self.seen.clear()
-            self.derived.clear()
-            self.pins.clear()
-            self.given = _NOTHING_GIVEN
-            self._call_back()
-
-    def _call_back(self) -> None:
-        # Each is popped before it is called: of two threads that end here at once, one calls it.
-        while self._callbacks:
-            try:
-                callback = self._callbacks.pop()
-            except IndexError:
-                return  # the other thread was quicker
-            try:
-                callback()
-            except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
-                _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
+    def _forget(self) -> None:
+        callbacks = self.get(self.CALLBACKS)
+        self.clear()
+        if callbacks is not None:
+            _call_back(callbacks)
 
     def _pin(self, cache: Cache) -> Pin:
-        return self.pins.get(cache) or self.pins.setdefault(cache, Pin(cache))
+        pin: Pin = self.get(cache) or self.setdefault(cache, Pin(cache))
+        return pin
 
-    def _need(self, cache: Cache, spec: Spec[Any], pin: Pin) -> Need:
-        max_age = cache.freshness(spec).age_limit
-        if max_age == 0:
-            return Need(after=max(self.tick, pin.after))
-        return Need(since=pin.moment - max_age, after=pin.after)
-
-    def _notice_rotation(self, cache: Cache, spec: Spec[T], known: Known[T]) -> None:
-        pin = self._pin(cache)
+    def _notice_rotation(self, pin: Pin, cache: Cache, spec: Spec[T], known: Known[T]) -> None:
         pinned = pin.generation.get(spec)
         if pinned is not None and pinned.version != known.version:
             pin.after = max(pin.after, known.tick - 1)
             cache.notice(spec, known)
+
+
+def _call_back(callbacks: list[Callable[[], object]]) -> None:
+    # Each is popped before it is called: of two threads that end here at once, one calls it.
+    while callbacks:
+        try:
+            callback = callbacks.pop()
+        except IndexError:
+            return  # the other thread was quicker
+        try:
+            callback()
+        except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
+            _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
 
 
 _current: ContextVar[Scope] = ContextVar("pgp_config_scope")
@@ -187,14 +223,77 @@ _current: ContextVar[Scope] = ContextVar("pgp_config_scope")
 #: The scope of this context, which may be closed; LookupError where there is none.
 current_scope = _current.get
 
+# Looked up once: it is a twentieth of opening and closing a scope.
+_set, _reset = _current.set, _current.reset
+
 
 def open_scope() -> Scope | None:
     """The scope of this context, unless it is closed or there is none."""
     scope = _current.get(None)
-    return None if scope is None or scope.closed else scope
+    return None if scope is None or scope.tick < 0 else scope
 
 
-class request_scope:  # noqa: N801  used as `with request_scope():`, like the context managers of contextlib
+class RequestScope(Scope):
+    """A scope that is opened and closed by a `with` statement; made by `request_scope`."""
+
+    __slots__ = ("_token",)
+
+    if not TYPE_CHECKING:
+        # That of C, which sets nothing: one in Python costs a tenth of opening and closing a scope.
+        __init__ = dict.__init__
+
+    _token: Token[Scope]
+
+    def __enter__(self) -> Self:
+        if self.tick:
+            raise DeclarationError(
+                "one request_scope() object is entered a second time",
+                remedy="Make a new one for each scope: with request_scope(): …",
+            )
+        if _giving:
+            self._inherit()
+        self.tick = latest_tick[0]
+        self._token = _set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.tick = -1  # from here on as `close`, without the calls
+        if self:
+            self._forget()
+        try:
+            _reset(self._token)
+        except (ValueError, AttributeError):
+            # Closed in another context than it was opened in (an async generator that the loop
+            # finalised), or never opened: it is closed all the same, and nobody reads from a closed one.
+            return
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _inherit(self) -> None:
+        outer = _current.get(None)
+        if outer is not None and outer.given:
+            self[self.GIVEN] = {**outer.given, **self.given}
+
+
+#: Whether a test of this process ever gave values: else no scope has to look whether it inherits some.
+_giving = False
+
+
+def request_scope(values: Mapping[str, object] | None = None) -> RequestScope:
     """Open a scope: a request, a job, a bot update, a queue message.
 
     Within it each dynamic secret has one value and one version. Scopes nest and are independent of
@@ -208,63 +307,18 @@ class request_scope:  # noqa: N801  used as `with request_scope():`, like the co
     Raises:
         DeclarationError: If no container of this process declares one of the names.
     """
-
-    __slots__ = ("_given", "_scope", "_token")
-
-    _scope: Scope | None
-
-    def __init__(self, values: Mapping[str, object] | None = None) -> None:
-        self._scope = None
-        self._given = dict(values) if values else None
-        if self._given:
-            _refuse_unknown(self._given)
-
-    def __repr__(self) -> str:
-        return "<request_scope>"
-
-    def __enter__(self) -> Self:
-        if self._scope is not None:
-            raise DeclarationError(
-                "one request_scope() object is entered a second time",
-                remedy="Make a new one for each scope: with request_scope(): …",
-            )
-        outer = _current.get(None)
-        given = _NOTHING_GIVEN if outer is None else outer.given
-        if self._given is not None:
-            given = {**given, **self._given}
-        self._scope = Scope(given)
-        self._token = _current.set(self._scope)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._scope is not None:
-            self._scope.close()
-            _reset(self._token)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    scope = RequestScope()
+    scope.tick = 0
+    if values is not None:
+        _give(scope, dict(values))
+    return scope
 
 
-def _reset(token: Token[Scope]) -> None:
-    try:
-        _current.reset(token)
-    except ValueError:
-        # Closed in another context than it was opened in (an async generator that the loop
-        # finalised): the scope is closed all the same, and nobody reads from a closed one.
-        return
+def _give(scope: Scope, values: Mapping[str, object]) -> None:
+    global _giving  # noqa: PLW0603  once for the process: what no service does costs none anything
+    _refuse_unknown(values)
+    _giving = True
+    scope[scope.GIVEN] = values
 
 
 def _refuse_unknown(given: Mapping[str, object]) -> None:

@@ -333,7 +333,7 @@ FAULTS = {
     "a scope pins no generation": (
         Scope,
         "keep",
-        lambda self, _key, spec, known, _cache: self.pins.clear() or known.value,
+        lambda self, _key, spec, known, cache: self.pop(cache, None) and known.value,
     ),
     "whatever is known is fresh": (cache.Need, "is_met_by", lambda _self, _fetch: True),
     "a lagging latest is followed": (

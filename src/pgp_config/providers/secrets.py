@@ -147,7 +147,7 @@ class SecretProvider(providers.Provider[T]):
         scope = open_scope()
         if self._is_replaced(scope):
             return None
-        seen = None if scope is None else scope.seen.get(self._spec)
+        seen = None if scope is None else scope.seen(self._spec)
         if seen is None:
             seen = self._bound().current(self._spec)
         return None if seen is None else seen.version
@@ -217,7 +217,7 @@ class SecretProvider(providers.Provider[T]):
         overriding = self.last_overriding
         if overriding is not None:
             return cast("T", overriding())
-        return self._ask(self._bound(), scope)
+        return self._ask(self._cache or self._bound(), scope)
 
     def _given(self, value: object) -> T:
         """A value that a test gave, as what a read gives."""
@@ -267,7 +267,7 @@ class SecretProvider(providers.Provider[T]):
     def _fix(self, scope: Scope, known: Known[T], cache: Cache) -> Known[T]:
         scope.keep(self._spec, self._spec, known, cache)
         # Not `known`: of two threads that read at once, both see the first one's.
-        return cast("Known[T]", scope.seen.get(self._spec, known))
+        return scope.seen(self._spec) or known
 
     def _bound(self) -> Cache:
         if self._cache is None:
@@ -403,7 +403,7 @@ class DynamicSecret(SecretProvider[T]):
         return scope.keep(self._spec, self._spec, outcome, cache)
 
     def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:
-        seen = scope.seen.get(self._spec)
+        seen = scope.seen(self._spec)
         if seen is not None:
             return Sight(cache.shown(self._spec, seen), self._spec, seen)
         outcome = scope.begin(cache, self._spec)
@@ -475,7 +475,7 @@ class DynamicSecret(SecretProvider[T]):
         return self._versioned(scope, await self._read_async(scope))
 
     def _versioned(self, scope: Scope, value: T) -> Versioned[T]:
-        seen = scope.seen.get(self._spec)
+        seen = scope.seen(self._spec)
         if seen is None or self._is_replaced(scope):
             return Versioned(value, None)
         # Not `value`: another thread of the scope may have moved it on since.
@@ -513,7 +513,7 @@ class DynamicSecret(SecretProvider[T]):
         if scope is None or self._is_replaced(scope):
             return False
         cache = self._bound()
-        known, seen = cache.current(self._spec), scope.seen.get(self._spec)
+        known, seen = cache.current(self._spec), scope.seen(self._spec)
         if known is None or (seen is not None and seen.version == known.version):
             return False
         scope.move(self._spec, self._spec, known, cache)

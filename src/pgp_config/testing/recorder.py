@@ -10,10 +10,9 @@ import time
 from contextlib import ExitStack
 from contextvars import ContextVar
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from pgp_config import scopes
-from pgp_config.cache import tick
 from pgp_config.events import ServedStale
 from pgp_config.providers import DynamicSecret
 from pgp_config.testing.history import Read
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pgp_config.events import Event
+    from pgp_config.scopes import RequestScope
 
 #: The secrets that the read under way in this context was served stale.
 _stale: ContextVar[set[str]] = ContextVar("pgp_config_recorded_stale")
@@ -30,6 +30,18 @@ _stale: ContextVar[set[str]] = ContextVar("pgp_config_recorded_stale")
 SCOPES = 10_000
 
 Secret = DynamicSecret[Any]
+
+
+class Opening(NamedTuple):
+    """When a scope was opened.
+
+    Attributes:
+        number: Of the scope, in this process.
+        at: By the recorder's clock; negative where that is not known.
+    """
+
+    number: int
+    at: float
 
 
 class ReadRecorder:
@@ -56,7 +68,8 @@ class ReadRecorder:
         self._add = add
         self._clock = clock
         self._process = process
-        self._opened: dict[int, float] = {}
+        self._opened: dict[int, Opening] = {}
+        self._count = itertools.count(1)
         self._patches = ExitStack()
 
     def __call__(self, event: Event) -> None:
@@ -65,7 +78,8 @@ class ReadRecorder:
             _stale.get(set()).add(event.secret)
 
     def __enter__(self) -> Self:
-        self._patch(scopes, "tick", self._noting_the_moment(tick))
+        opening = scopes.RequestScope.__enter__
+        self._patch(scopes.RequestScope, "__enter__", self._noting_the_moment(opening))
         for name in ("__call__", "versioned", "refresh"):
             original = getattr(DynamicSecret, name)
             self._patch(DynamicSecret, name, self._noting(original, moved=name == "refresh"))
@@ -88,18 +102,18 @@ class ReadRecorder:
         else:
             self._patches.callback(setattr, owner, name, own)
 
-    def _noting_the_moment(self, original: Callable[[], int]) -> Callable[[], int]:
-        """When a scope was opened: each takes a tick of its own then."""
-
-        def noted() -> int:
-            opened = self._clock()
-            number = original()
-            self._opened[number] = opened
+    def _noting_the_moment(
+        self, original: Callable[[RequestScope], RequestScope]
+    ) -> Callable[[RequestScope], RequestScope]:
+        @wraps(original)
+        def noted(scope: RequestScope) -> RequestScope:
+            self._opened.pop(id(scope), None)  # of one that ended: the new one goes to the end
+            self._opened[id(scope)] = Opening(next(self._count), self._clock())
             for forgotten in list(
                 itertools.islice(self._opened, max(0, len(self._opened) - SCOPES))
             ):
                 self._opened.pop(forgotten, None)
-            return number
+            return original(scope)
 
         return noted
 
@@ -155,8 +169,9 @@ class ReadRecorder:
         scope = cast("scopes.Scope", scopes.open_scope())
         stale = set() if stale is None else stale
         _stale.set(stale)
-        opened = self._opened.get(scope.tick, -1.0)
         started = self._clock()
+        # One that is not there was opened before the recorder was.
+        opening = self._opened.setdefault(id(scope), Opening(next(self._count), -1.0))
 
         def note() -> None:
             version = secret.version()
@@ -164,10 +179,10 @@ class ReadRecorder:
             if version is not None and not scope.closed:
                 self._add(
                     Read(
-                        scope=scope.tick,
+                        scope=opening.number,
                         secret=secret.name,
                         version=version,
-                        opened=started if opened < 0 else opened,
+                        opened=started if opening.at < 0 else opening.at,
                         started=started,
                         ended=self._clock(),
                         stale=secret.name in stale,
