@@ -146,6 +146,7 @@ class Process:
         cache._executor = self._landings  # noqa: SLF001  as above
         self._wait = cache.wait
         cache.wait = self._wait_on_the_clock
+        self.secrets.load()  # as a service does when it starts
 
     def _wait_on_the_clock(
         self, spec: Spec[Any], flight: Flight, patience: float | None = None
@@ -198,7 +199,9 @@ def arrivals(rate: float, seconds: float, *, seed: int, swing: float = SWING) ->
     busy, moment, depth = 0.0, 0.0, swing / turn
     while True:
         busy += chance(1.0) / rate
-        moment += (busy - moment + depth * math.sin(turn * moment)) / (1 - swing * cos(turn * moment))
+        moment += (busy - moment + depth * math.sin(turn * moment)) / (
+            1 - swing * cos(turn * moment)
+        )
         for _ in range(8):
             off = moment - depth * math.sin(turn * moment) - busy
             if abs(off) < 1e-6 * (1 + busy * 1e-6):

@@ -1,6 +1,6 @@
 """What a month of reading secrets costs: accesses, dollars and the share of the quota, by mode.
 
-Those of pgp_config are upper bounds in the steady state, from the traffic alone; `tests/test_cost.py` holds
+Those of pgp_config are upper bounds in the steady state, from the traffic alone; `tests/benchmarks` holds
 them against the engine itself, driven through simulated requests. A library that does not share its fetches
 makes more calls than are shown, one for each reader at each expiry. Where the figures come from:
 
@@ -12,7 +12,7 @@ makes more calls than are shown, one for each reader at each expiry. Where the f
 
 The bounds of the bounded mode hold where the requests of a process read the same secrets. Where they read
 different ones now and then, a secret that is due takes along those that were read since they were last
-confirmed: a secret is then fetched more often, and never more often than it is read.
+confirmed. A secret is then fetched more often, at most twice for each read of it.
 """
 
 from __future__ import annotations
@@ -217,15 +217,13 @@ def advice(found: Iterable[Estimate], budget: float) -> Advice:
     modes = [one for one in found if one.mode in {"bounded", "push"}]
     for one in modes:
         if one.dollars <= budget and one.quota <= COMFORTABLE:
-            return Advice(one, True, f"{_reason(one, budget)} {_code(one)}")
+            return Advice(one, True, f"{_reason(budget)} {_code(one)}")
     cheapest = min(modes, key=lambda one: (one.dollars, one.quota))
-    text = (
-        f"No mode is within ${budget:,.2f} a month and half of the quota; this one costs the least."
-    )
+    text = f"No mode is within ${budget:,.2f} a month and half of the quota; this one costs the least."
     return Advice(cheapest, False, f"{text} {_code(cheapest)}")
 
 
-def _reason(one: Estimate, budget: float) -> str:
+def _reason(budget: float) -> str:
     return (
         f"It is the freshest mode in which no request waits that is within ${budget:,.2f} a month "
         "and half of the quota."
