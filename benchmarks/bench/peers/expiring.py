@@ -100,6 +100,25 @@ class Source:
         return SimpleNamespace(payload=SimpleNamespace(data=VALUE.encode()))
 
 
+class NumberedSource(Source):
+    """Each call brings a version of its own, whose value is its number: so a reader knows which call it got.
+
+    Attributes:
+        ended: Seconds (`perf_counter`) at which each call ended, by its number.
+    """
+
+    def __init__(self, latency: float) -> None:
+        super().__init__(latency)
+        self.ended: dict[int, float] = {}
+
+    def fetch(self, _name: str, _version: int | str = "latest") -> Payload:
+        """One call; a secret's calls come one after another."""
+        number = self.calls + 1
+        self.call()
+        self.ended[number] = time.perf_counter()
+        return Payload(str(number).encode(), number)
+
+
 @dataclass(frozen=True)
 class Expiring:
     """A library with one value, warm.
@@ -159,9 +178,9 @@ class Ours:
 
 
 @contextmanager
-def ours(latency: float, freshness: Freshness) -> Iterator[Ours]:
+def ours(source: Source, freshness: Freshness) -> Iterator[Ours]:
     """pgp_config itself."""
-    source, clock = Source(latency), _Offset()
+    clock = _Offset()
     secrets = Secrets(source=source, freshness=freshness, clock=clock, observers=[])
     secrets.load()
 
