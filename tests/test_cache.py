@@ -36,7 +36,7 @@ from pgp_config.events import (
     ServedStale,
     VersionRejected,
 )
-from pgp_config.scopes import Scope
+from pgp_config.scopes import lone_scope
 from pgp_config.secret import Decoder, Payload
 
 DOWN = SecretUnavailable("the source is down", remedy="Wait.")
@@ -151,7 +151,7 @@ def test_a_strict_secret_is_fetched_once_a_scope_and_not_in_the_background_besid
     source.add("CACHE_KEY", "v1")
     secrets = make(Strict)
     cache, spec = secrets._cache, secrets.key._spec
-    scope = Scope()
+    scope = lone_scope()
     known = cache.wait(spec, scope.begin(cache, spec))
     # As a second thread of the scope does that comes when the first one's fetch has landed.
     assert scope.begin(cache, spec) is known
@@ -168,7 +168,7 @@ def test_a_strict_reader_does_not_join_a_fetch_that_began_before_its_scope(sourc
     with ThreadPoolExecutor(1) as pool:
         early = pool.submit(secrets.key)
         assert hold.entered.wait(10)
-        late = {Scope().begin(cache, spec) for _ in range(5)}
+        late = {lone_scope().begin(cache, spec) for _ in range(5)}
         assert len(late) == 1
         source.add("CACHE_KEY", "v2")
         hold.release()
@@ -640,7 +640,7 @@ def test_closing_tells_those_who_wait(source, make):
     with ThreadPoolExecutor(2) as pool:
         flying = pool.submit(secrets.key)
         assert hold.entered.wait(10)
-        queued = Scope().begin(cache, spec)
+        queued = lone_scope().begin(cache, spec)
         closing = pool.submit(secrets.close)
         with pytest.raises(SecretUnavailable, match="was closed"):
             flying.result(10)

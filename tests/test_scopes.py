@@ -581,6 +581,22 @@ def test_of_two_threads_that_close_a_scope_one_calls_back():
     assert log == []
 
 
+def test_what_comes_after_the_end_is_not_kept(pair):
+    """The lost races, driven directly: the scope was closed while a thread was on its way there."""
+    cache, spec = pair._cache, pair.key._spec
+    with request_scope() as scope:
+        pair.key()
+        known = scope.seen(spec)
+    assert scope.keep(spec, spec, known, cache) == "k1"
+    assert len(scope) == 0
+    scope.move(spec, spec, known, cache)
+    assert len(scope) == 0
+    assert scope.derive("made", {spec: known}, "late") == "late"
+    assert len(scope) == 0
+    scope.close()
+    assert (len(scope), scope.closed) == (0, True)
+
+
 def test_what_was_made_from_a_version_that_the_scope_has_left_is_not_kept(pair, source):
     cache, spec = pair._cache, pair.key._spec
     with request_scope():

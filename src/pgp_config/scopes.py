@@ -62,8 +62,7 @@ class Scope(dict[object, Any]):
     and `GIVEN`. So a scope that reads nothing makes nothing, of two threads that make a thing at once
     both get the first one's, and closing forgets all of it in one step.
 
-    One that is made directly is open from then on, and belongs to no context: a read outside of
-    scopes makes one for itself.
+    Made by `request_scope` and `lone_scope` only.
 
     Attributes:
         tick: Logical time at which the scope was opened: what is fetched later has a later one. 0 before
@@ -81,13 +80,15 @@ class Scope(dict[object, Any]):
 
     CLOSED: Final = -1
 
-    __slots__ = ("tick",)
+    __slots__ = ("_token", "tick")
+
+    if not TYPE_CHECKING:  # pragma: no branch
+        # That of C, which does nothing: one in Python costs a tenth of opening and closing a scope, and
+        # `request_scope` and `lone_scope` set the tick.
+        __init__ = object.__init__
 
     tick: int
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tick = latest_tick[0]
+    _token: Token[Scope]
 
     def __repr__(self) -> str:
         count = sum(isinstance(key, Spec) for key in list(self))
@@ -204,46 +205,6 @@ class Scope(dict[object, Any]):
             pin.after = max(pin.after, known.tick - 1)
             cache.notice(spec, known)
 
-
-def _call_back(callbacks: list[Callable[[], object]]) -> None:
-    # Each is popped before it is called: of two threads that end here at once, one calls it.
-    while callbacks:
-        try:
-            callback = callbacks.pop()
-        except IndexError:
-            return  # the other thread was quicker
-        try:
-            callback()
-        except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
-            _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
-
-
-_current: ContextVar[Scope] = ContextVar("pgp_config_scope")
-
-#: The scope of this context, which may be closed; LookupError where there is none.
-current_scope = _current.get
-
-# Looked up once: it is a twentieth of opening and closing a scope.
-_set, _reset = _current.set, _current.reset
-
-
-def open_scope() -> Scope | None:
-    """The scope of this context, unless it is closed or there is none."""
-    scope = _current.get(None)
-    return None if scope is None or scope.tick < 0 else scope
-
-
-class RequestScope(Scope):
-    """A scope that is opened and closed by a `with` statement; made by `request_scope`."""
-
-    __slots__ = ("_token",)
-
-    if not TYPE_CHECKING:
-        # That of C, which sets nothing: one in Python costs a tenth of opening and closing a scope.
-        __init__ = dict.__init__
-
-    _token: Token[Scope]
-
     def __enter__(self) -> Self:
         if self.tick:
             raise DeclarationError(
@@ -289,11 +250,46 @@ class RequestScope(Scope):
             self[self.GIVEN] = {**outer.given, **self.given}
 
 
+def _call_back(callbacks: list[Callable[[], object]]) -> None:
+    # Each is popped before it is called: of two threads that end here at once, one calls it.
+    while callbacks:
+        try:
+            callback = callbacks.pop()
+        except IndexError:
+            return  # the other thread was quicker
+        try:
+            callback()
+        except Exception as fault:  # noqa: BLE001  one that fails stops none of the others
+            _logger.error("A callback failed at the end of a scope: %s", type(fault).__name__)  # noqa: TRY400  its text and its frames may hold a value
+
+
+_current: ContextVar[Scope] = ContextVar("pgp_config_scope")
+
+#: The scope of this context, which may be closed; LookupError where there is none.
+current_scope = _current.get
+
+# Looked up once: it is a twentieth of opening and closing a scope.
+_set, _reset = _current.set, _current.reset
+
+
+def open_scope() -> Scope | None:
+    """The scope of this context, unless it is closed or there is none."""
+    scope = _current.get(None)
+    return None if scope is None or scope.tick < 0 else scope
+
+
 #: Whether a test of this process ever gave values: else no scope has to look whether it inherits some.
 _giving = False
 
 
-def request_scope(values: Mapping[str, object] | None = None) -> RequestScope:
+def lone_scope() -> Scope:
+    """A scope that is open and belongs to no context: a read outside of scopes makes one for itself."""
+    scope = Scope()
+    scope.tick = latest_tick[0]
+    return scope
+
+
+def request_scope(values: Mapping[str, object] | None = None) -> Scope:
     """Open a scope: a request, a job, a bot update, a queue message.
 
     Within it each dynamic secret has one value and one version. Scopes nest and are independent of
@@ -307,7 +303,7 @@ def request_scope(values: Mapping[str, object] | None = None) -> RequestScope:
     Raises:
         DeclarationError: If no container of this process declares one of the names.
     """
-    scope = RequestScope()
+    scope = Scope()
     scope.tick = 0
     if values is not None:
         _give(scope, dict(values))

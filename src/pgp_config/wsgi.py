@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pgp_config.push import endpoint as pushes
     from pgp_config.push.endpoint import Announcing
     from pgp_config.push.listener import PubSubListener
-    from pgp_config.scopes import RequestScope
+    from pgp_config.scopes import Scope
 
     #: What `PushMiddleware` takes events from.
     Push: TypeAlias = PushEndpoint | PubSubListener
@@ -68,7 +68,7 @@ def _is_plain_file(body: object, environ: WSGIEnvironment) -> bool:
     return isinstance(getattr(file, "raw", file), io.FileIO)
 
 
-def _close(scope: RequestScope) -> None:
+def _close(scope: Scope) -> None:
     # Outside the context it was opened in, which is thrown away: a server that closes the answer
     # while a step of it still runs could not enter that.
     scope.__exit__(None, None, None)
@@ -77,7 +77,7 @@ def _close(scope: RequestScope) -> None:
 class _Body:
     """The application's iterable, each step of it in the request's context."""
 
-    def __init__(self, body: Iterable[bytes], context: Context, scope: RequestScope) -> None:
+    def __init__(self, body: Iterable[bytes], context: Context, scope: Scope) -> None:
         self._body = body
         self._context = context
         self._scope = scope

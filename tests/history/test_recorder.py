@@ -135,11 +135,11 @@ def test_a_scope_from_before_the_recording_began_with_its_first_read(source, mak
 
 
 def test_it_leaves_no_trace(secrets):
-    before = engine.RequestScope.__enter__, DynamicSecret.__call__, dict(vars(DynamicSecret))
+    before = engine.Scope.__enter__, DynamicSecret.__call__, dict(vars(DynamicSecret))
     with ReadRecorder([].append):
         assert DynamicSecret.__call__ is not before[1]
     assert (
-        engine.RequestScope.__enter__,
+        engine.Scope.__enter__,
         DynamicSecret.__call__,
         dict(vars(DynamicSecret)),
     ) == before

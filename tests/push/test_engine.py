@@ -202,7 +202,7 @@ def test_who_needs_a_confirmation_is_not_served_by_a_number(rotated, source, clo
     clock.advance(6)
     with request_scope() as scope:
         source.lag("PUSH_KEY", 2)
-        waiting = scope._scope.begin(rotated._cache, rotated.key._spec)
+        waiting = scope.begin(rotated._cache, rotated.key._spec)
         assert rotated.announce(add(2))  # a duplicate changes nothing of that
         hold.release()
         assert waiting.outcome.result(30).version == 2
@@ -221,7 +221,7 @@ def test_a_reader_makes_a_waiting_number_a_confirmation(one, source, clock):
     landing = one.announce(add(3))
     with request_scope() as scope:
         clock.advance(6)
-        waiting = scope._scope.begin(one._cache, one.key._spec)
+        waiting = scope.begin(one._cache, one.key._spec)
         hold.release()
         # The reader is not kept waiting for the number: that comes with a fetch of its own.
         assert waiting.outcome.result(30).version == 2

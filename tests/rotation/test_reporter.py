@@ -24,7 +24,7 @@ from pgp_config import (
     request_scope,
 )
 from pgp_config.events import TakenUp, UptakeUnreported
-from pgp_config.scopes import Scope
+from pgp_config.scopes import lone_scope
 from pgp_config.uptake import reporter as module
 from pgp_config.uptake.base import MemoryUptake
 from pgp_config.uptake.reporter import (
@@ -139,7 +139,7 @@ def test_the_service_is_named_by_argument_variable_cloud_run_or_container(monkey
 def test_an_open_scope_holds_the_old_version_until_it_is_closed(
     secrets, source, store, say, clock
 ):
-    held = Scope()
+    held = lone_scope()
     held.begin(secrets._cache, secrets.key._spec)
     rotate(secrets, source, clock)
     settle(secrets)
@@ -170,7 +170,7 @@ def test_a_scope_that_has_read_only_something_else_holds_it_too(
 
 @pytest.mark.parametrize("forked", [False, True])
 def test_letting_go_of_the_old_version_wakes_the_reporter(secrets, source, uptake, clock, forked):
-    held = Scope()
+    held = lone_scope()
     held.begin(secrets._cache, secrets.key._spec)
     rotate(secrets, source, clock)
     settle(secrets)
@@ -314,7 +314,7 @@ def test_by_itself_it_reports_in_the_background_and_leaves_at_the_end(make, sour
     secrets.load()
     while store.told.get(timeout=10).keys() != {"KEY", "SIGNING_KEY", "NUMBER"}:
         pass
-    held = Scope()
+    held = lone_scope()
     held.begin(secrets._cache, secrets.signing._spec)
     source.add("KEY", "k-2")
     with request_scope():
@@ -532,7 +532,7 @@ def test_one_that_comes_back_after_its_entry_expired_serves_nothing_old(
 
 def test_one_that_is_frozen_with_an_open_scope_is_waited_for(fleet, turn, store, source, clock):
     one, two = fleet(2)
-    held = Scope()
+    held = lone_scope()
     held.begin(two._cache, two.key._spec)
     source.add("KEY", "k-2")
     turn(10, one, two)

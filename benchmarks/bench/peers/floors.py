@@ -13,22 +13,20 @@ if TYPE_CHECKING:
 variable: ContextVar[dict[str, str]] = ContextVar("floor")
 newest = {"k": VALUE}
 
-_get = variable.get
-
 
 def read() -> str:
     """A value that is there."""
-    return _get()["k"]
+    return variable.get()["k"]
 
 
 async def read_async() -> str:
     """As `read`, awaited."""
-    return _get()["k"]
+    return variable.get()["k"]
 
 
 def read_first() -> str:
     """A value that is taken over into the scope when it is first read."""
-    values = _get()
+    values = variable.get()
     try:
         return values["k"]
     except KeyError:

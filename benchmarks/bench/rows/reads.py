@@ -33,6 +33,7 @@ _loop = partial(loop, clock=time.thread_time)
 FASTER = Mark(at_most=1.0, text="faster than each")
 
 NOTES = (
+    'The floor is a function of one line, as one writes it: return variable.get()["k"]; the dict has that key only.',
     (
         "dishka, svcs, wireup, modern-di, diwire and rodi are read from the scope object in hand, as their documentation"
         " shows; handing it down to where it is needed is the user's, and not measured. The others, and ours, find the"

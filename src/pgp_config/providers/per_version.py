@@ -14,7 +14,7 @@ from pgp_config.forking import gate
 from pgp_config.key_rings import Keys
 from pgp_config.leases import Combination, Recipe, Registry
 from pgp_config.providers.secrets import GivenValue, SecretProvider, Sight, Waiting
-from pgp_config.scopes import Scope, current_scope, open_scope
+from pgp_config.scopes import Scope, current_scope, lone_scope, open_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -169,7 +169,7 @@ class PerVersion(providers.Provider[T]):
         if self._recipe.is_async:
             self._refuse("it belongs to an event loop, and is read synchronously")
         scope = open_scope()
-        sights = list(self._sights(Scope() if scope is None else scope))
+        sights = list(self._sights(lone_scope() if scope is None else scope))
         leased = registry.lease(self._combination(sights), self._refuse_to_block)
         return self._hold(scope, leased, sights)
 
@@ -181,7 +181,7 @@ class PerVersion(providers.Provider[T]):
             given = overriding()
             return cast("T", await given if inspect.iscoroutine(given) else given)
         registry, scope = self._bound(), open_scope()
-        sights = await self._sights_async(Scope() if scope is None else scope)
+        sights = await self._sights_async(lone_scope() if scope is None else scope)
         return self._hold(scope, await registry.lease_async(self._combination(sights)), sights)
 
     def _sights(self, scope: Scope) -> Iterator[Sight[Any]]:

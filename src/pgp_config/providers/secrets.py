@@ -18,7 +18,7 @@ from pgp_config.errors import (
     PgpConfigError,
     StaticSecretInScope,
 )
-from pgp_config.scopes import Scope, current_scope, declared_names, open_scope
+from pgp_config.scopes import Scope, current_scope, declared_names, lone_scope, open_scope
 from pgp_config.secret import Decoder, Versioned
 
 if TYPE_CHECKING:
@@ -396,7 +396,7 @@ class DynamicSecret(SecretProvider[T]):
 
     def _ask(self, cache: Cache, scope: Scope | None) -> T | Waiting:
         # Outside a scope a read works as if it opened one for itself.
-        scope = Scope() if scope is None else scope
+        scope = lone_scope() if scope is None else scope
         outcome = scope.begin(cache, self._spec)
         if isinstance(outcome, Flight):
             return Waiting(self, cache, outcome, scope)
@@ -584,7 +584,7 @@ class StaticSecret(SecretProvider[T]):
 def _scope_of_read() -> Scope:
     """The open scope; outside of scopes a read works as if it opened one for itself."""
     scope = open_scope()
-    return Scope() if scope is None else scope
+    return lone_scope() if scope is None else scope
 
 
 class GivenValue(providers.Object[T]):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pgp_config.events import Event
-    from pgp_config.scopes import RequestScope
+    from pgp_config.scopes import Scope
 
 #: The secrets that the read under way in this context was served stale.
 _stale: ContextVar[set[str]] = ContextVar("pgp_config_recorded_stale")
@@ -78,8 +78,8 @@ class ReadRecorder:
             _stale.get(set()).add(event.secret)
 
     def __enter__(self) -> Self:
-        opening = scopes.RequestScope.__enter__
-        self._patch(scopes.RequestScope, "__enter__", self._noting_the_moment(opening))
+        opening = scopes.Scope.__enter__
+        self._patch(scopes.Scope, "__enter__", self._noting_the_moment(opening))
         for name in ("__call__", "versioned", "refresh"):
             original = getattr(DynamicSecret, name)
             self._patch(DynamicSecret, name, self._noting(original, moved=name == "refresh"))
@@ -102,11 +102,9 @@ class ReadRecorder:
         else:
             self._patches.callback(setattr, owner, name, own)
 
-    def _noting_the_moment(
-        self, original: Callable[[RequestScope], RequestScope]
-    ) -> Callable[[RequestScope], RequestScope]:
+    def _noting_the_moment(self, original: Callable[[Scope], Scope]) -> Callable[[Scope], Scope]:
         @wraps(original)
-        def noted(scope: RequestScope) -> RequestScope:
+        def noted(scope: Scope) -> Scope:
             self._opened.pop(id(scope), None)  # of one that ended: the new one goes to the end
             self._opened[id(scope)] = Opening(next(self._count), self._clock())
             for forgotten in list(
