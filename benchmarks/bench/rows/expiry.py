@@ -20,24 +20,24 @@ them. So the slowest read by the clock stands beside as many readers that just s
 from __future__ import annotations
 
 import asyncio
-import math
 import statistics
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from bench.harness import Mark, measure, quartiles, sampled
 from bench.peers import expiring
+from bench.readers import burst, burst_async, percentile, waited_for
 from bench.results import Figure, RowResult
 from pgp_config import EVERY_REQUEST, Freshness, request_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
     from bench.harness import Case, Options
     from bench.peers.expiring import Expiring, Ours
+    from bench.readers import Read
 
 NAME = "expiry"
 TITLE = "Readers at the moment at which a value expires"
@@ -70,10 +70,6 @@ NOTES = (
 )
 
 
-#: What a read gave, when it began and when it was over.
-Read: TypeAlias = tuple[object, float, float]
-
-
 @dataclass
 class Counted:
     """What was counted beside the samples of a case."""
@@ -91,46 +87,6 @@ def run(options: Options) -> RowResult:
             figures += _at_expiry(count, latency, options)
             figures += _strict(count, latency, options)
     return RowResult(name=NAME, title=TITLE, figures=tuple(figures), notes=NOTES)
-
-
-# -- bursts ----------------------------------------------------------------------------------
-
-
-def burst(count: int, read: Callable[[], object]) -> list[float]:
-    """Read in so many threads at once; how long each took, in seconds."""
-    barrier = threading.Barrier(count)
-    took: list[float] = []
-
-    def reader() -> None:
-        barrier.wait()
-        began = time.perf_counter()
-        read()
-        took.append(time.perf_counter() - began)
-
-    threads = [threading.Thread(target=reader) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if len(took) < count:
-        raise RuntimeError("a reader failed; its traceback is above")
-    return took
-
-
-async def burst_async(count: int, read: Callable[[], Any]) -> list[float]:
-    """The same in so many coroutines."""
-
-    async def reader() -> float:
-        began = time.perf_counter()
-        await read()
-        return time.perf_counter() - began
-
-    return await asyncio.gather(*(reader() for _ in range(count)))
-
-
-def percentile(times: Sequence[float], share: float = 0.99) -> float:
-    """The smallest of them that so large a share does not exceed."""
-    return sorted(times)[math.ceil(share * len(times)) - 1]
 
 
 # -- at expiry -------------------------------------------------------------------------------
@@ -300,18 +256,6 @@ def _sleeping(count: int, latency: float) -> Iterator[Any]:
             return max(end - start for _, start, end in reads)
 
         yield sample
-
-
-def waited_for(ended: Mapping[int, float], read: Read) -> int:
-    """For how many calls, one after another, a read waited: that under way when it began included.
-
-    Args:
-        ended: When each call was over, by its number.
-        read: Its value is the number of the call that it got.
-    """
-    value, began, _ = read
-    got = int(str(value))
-    return sum(ended[number] > began for number in range(1, got + 1))
 
 
 def _in_a_row(count: int, read: Callable[[], object], reads: list[Read]) -> None:

@@ -25,8 +25,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from cachetools import TTLCache
-
 from bench.harness import Mark
 from bench.results import Figure, Point, RowResult, Series
 from bench.simulation import (
@@ -177,6 +175,8 @@ def _each_read(coming: Iterator[float], _number: int) -> tuple[int, Counter[int]
 
 
 def _ttl(coming: Iterator[float], _number: int) -> tuple[int, Counter[int], int]:
+    from cachetools import TTLCache  # noqa: PLC0415  a peer; the rest of this module is tested without it
+
     clock, by_hour, requests = Clock(), Counter[int](), 0
     cache: TTLCache[str, str] = TTLCache(maxsize=SECRETS, ttl=TTL, timer=clock)
     for clock.now in coming:
