@@ -213,6 +213,46 @@ async def test_of_a_thousand_waiters_any_half_can_be_cancelled(crowd, source, cl
     assert source.count("CROWD_KEY") == 2
 
 
+async def test_however_many_coroutines_wait_a_landing_wakes_their_loop_once(
+    crowd, source, clock, monkeypatch
+):
+    clock.advance(6)
+    hold = source.hold("CROWD_KEY")
+    waiters = [asyncio.create_task(crowd.key.async_()) for _ in range(100)]
+    await asyncio.to_thread(hold.entered.wait, 30)
+    loop, calls = asyncio.get_running_loop(), []
+    call_in = loop.call_soon_threadsafe
+
+    def counted(callback, *arguments, **options):
+        calls.append(getattr(callback, "__qualname__", ""))
+        return call_in(callback, *arguments, **options)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    hold.release()
+    assert await asyncio.gather(*waiters) == ["v1"] * 100
+    assert calls.count("_Bell._ring") == 1
+    assert not [name for name in calls if "Future" in name]
+
+
+def test_coroutines_of_several_loops_wait_for_one_flight(crowd, source, clock):
+    clock.advance(6)
+    hold = source.hold("CROWD_KEY")
+    barrier = threading.Barrier(4)
+
+    async def read():
+        waiters = [asyncio.create_task(crowd.key.async_()) for _ in range(5)]
+        await asyncio.sleep(0)  # all of them wait now
+        barrier.wait(30)
+        return await asyncio.gather(*waiters)
+
+    with ThreadPoolExecutor(3) as pool:
+        loops = [pool.submit(asyncio.run, read()) for _ in range(3)]
+        barrier.wait(30)
+        hold.release()
+        assert [loop.result(30) for loop in loops] == [["v1"] * 5] * 3
+    assert source.count("CROWD_KEY") == 2
+
+
 async def test_a_cancellation_that_comes_with_the_outcome_is_not_swallowed(crowd, source, clock):
     clock.advance(6)
     hold = source.hold("CROWD_KEY")

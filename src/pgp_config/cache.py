@@ -211,7 +211,7 @@ class Flight:
         outcome: A good version, or why there is none.
     """
 
-    __slots__ = ("asked_at", "confirms", "number", "outcome", "tick", "wave")
+    __slots__ = ("_bells", "asked_at", "confirms", "number", "outcome", "tick", "wave")
 
     def __init__(self, *, confirms: bool = True) -> None:
         self.asked_at = -inf
@@ -222,6 +222,13 @@ class Flight:
         self.outcome: Future[Known[Any] | PgpConfigError] = Future()
         # A running future cannot be cancelled: one waiter's cancellation leaves the others alone.
         self.outcome.set_running_or_notify_cancel()
+        self._bells: dict[asyncio.AbstractEventLoop, _Bell] = {}
+
+    def bell(self) -> _Bell:
+        """What wakes the coroutines of the running loop when it lands; one for all of them."""
+        loop = asyncio.get_running_loop()
+        # Only this loop's own thread makes its bell.
+        return self._bells.get(loop) or self._bells.setdefault(loop, _Bell(self.outcome, loop))
 
 
 class _Wave:
@@ -1372,13 +1379,49 @@ class Cache:
 
 async def _landed(flight: Flight, patience: float) -> Known[Any] | PgpConfigError | None:
     """What a flight brings within so many seconds, for a coroutine; else None."""
-    landing = asyncio.wrap_future(flight.outcome)
-    try:
-        # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the outcome.
-        await asyncio.wait({landing}, timeout=patience)
-        return landing.result() if landing.done() else None
-    finally:
-        landing.cancel()  # else a loop that has ended would be told
+    outcome = flight.outcome
+    if not outcome.done():
+        await flight.bell().wait(patience)
+    return outcome.result() if outcome.done() else None
+
+
+class _Bell:
+    """Wakes the coroutines of one event loop that wait for a flight: one call into the loop for all.
+
+    Its methods run in the loop's thread; only the flight's landing comes from another.
+    """
+
+    __slots__ = ("_loop", "_waiters")
+
+    def __init__(self, outcome: Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiters: set[asyncio.Future[None]] = set()
+        outcome.add_done_callback(self._land)
+
+    def _land(self, _outcome: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits there
+            self._loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        for waiter in self._waiters:
+            _wake(waiter)
+
+    async def wait(self, patience: float) -> None:
+        """Wait for the landing, so many seconds at most; whoever is cancelled leaves the others alone."""
+        # Before anything else can run in this loop: a landing from here on finds the waiter.
+        waiter = self._loop.create_future()
+        self._waiters.add(waiter)
+        overdue = self._loop.call_later(patience, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            overdue.cancel()
+            self._waiters.discard(waiter)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _is_same(payload: Payload, known: Known[Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from pgp_config.cost import VERSION_PRICE
 from pgp_config.uptake.verdict import REMEDIES, Verdict
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Shown:
         self._line(_audience_of(plan))
         self._line(
             f"Costs: {plan.accesses} accesses at most (${plan.dollars:.6f}); {plan.billed + plan.adds} versions "
-            f"${plan.dollars_a_month:.2f} a month (${plan.billed * 0.06:.2f} now), also when disabled, until "
+            f"${plan.dollars_a_month:.2f} a month (${plan.billed * VERSION_PRICE:.2f} now), also when disabled, until "
             "destroyed. The services' accesses stay what they are."
         )
         return self._end(0)

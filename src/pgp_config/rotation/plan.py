@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgp_config.cost import ACCESS_PRICE, VERSION_PRICE
 from pgp_config.rotation.look import rollback_of, rotation_begun
 
 if TYPE_CHECKING:
     from pgp_config.rotation.look import Look
     from pgp_config.rotation.mark import Mark
-
-#: Google's prices in dollars (https://cloud.google.com/secret-manager/pricing, 2026-11): a version and month, whether
-#: enabled or disabled, and an access.
-VERSION_PRICE, ACCESS_PRICE = 0.06, 0.03 / 10_000
 
 
 @dataclass(frozen=True, slots=True)
