@@ -20,7 +20,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pgp_config import DynamicSecret, SecretContainer, request_scope
-from pgp_config.secret import Payload
+from pgp_config.payload import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ from gcp_secretmanager_cache import GCPCachedSecret
 
 from bench.peers.ours import VALUE
 from pgp_config import DynamicSecret, SecretContainer
-from pgp_config.secret import Payload
+from pgp_config.payload import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
