@@ -69,9 +69,9 @@ class InviteHandler:
     def invite(self, call: Call) -> Answer:
         """Make a link for one person, and send it to the payer.
 
-        Where it is not sent, or may not have been, the link is revoked, and a repeat makes another: a payer never
-        has two that are good, and has none after a last attempt whose failure was an alert. One who has
-        blocked the bot gets none: that is final.
+        Where it is not sent, or may not have been, the link is revoked, and a repeat makes another: deliveries that
+        fail leave no good link behind, and after the last of them the payer has none, which the alert tells. One
+        who has blocked the bot gets none: that is final.
 
         Raises:
             ServiceFailure: If the token is not good, or Telegram does not do it.
