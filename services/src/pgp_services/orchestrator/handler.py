@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pgp_services.causes import digest
+from pgp_services.causes import TASK_NAME, digest
+from pgp_services.failures import BadToken
+from pgp_services.serving.answers import Answer
 from pgp_services.serving.bodies import json_object, model_in
 from pgp_services.serving.routes import Route
 from pgp_services.task_handler import TaskHandler, handed_on
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from pgp_services.clients.cloud_tasks import Target, TasksClient
     from pgp_services.provided import Provided
-    from pgp_services.serving.answers import Answer
     from pgp_services.serving.routes import Call
 
 #: Where INVITE takes payers, and SPLIT1 and ACCUMULATOR payments.
@@ -76,8 +77,24 @@ class OrchestratorHandler(TaskHandler):
         return [Route("/process-validated-payment", self.process)]
 
     def process(self, call: Call) -> Answer:
-        """Let the payer in, and hand the payment on: the money is the last that is moved."""
-        payment = self._payment(call)
+        """Let the payer in, and hand the payment on: the money is the last that is moved.
+
+        A token that is not good is done with where it comes as a task: BOTCOMMAND hands on whatever users claim, which
+        would be delivered again and again, and tell people each time. A payment does not hang on it: NP_IPN tells
+        of it too.
+
+        Raises:
+            ServiceFailure: If the request is of another form or its token not good, or Cloud Tasks does not answer.
+            PgpConfigError: If a secret has no usable value.
+        """
+        try:
+            payment = self._payment(call)
+        except BadToken as failure:
+            if TASK_NAME not in call.headers:
+                raise
+            return Answer(
+                200, {"status": "refused", "message": f"The claim is refused: {failure.reason}"}
+            )
         tasks = [self._let_in(payment), self._hand_payment_on(payment)]
         return handed_on("Payment handed on", *tasks)
 
