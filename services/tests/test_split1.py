@@ -292,3 +292,25 @@ def test_503_when_a_secret_is_unavailable(split1, tasks_server, path, name):
     status, content, headers = split1.send(path, make(), key)
     assert (status, content["status"], headers["Retry-After"]) == (503, "error", "5")
     assert tasks_server.tasks == []
+
+
+def test_a_payment_whose_queue_is_replaced_between_two_deliveries_is_one_payout(
+    split1, start, tasks_server, changenow_server
+):
+    """The new queue knows no names: SPLIT2 is asked twice, and the payout is the same."""
+    split2 = start(Service.SPLIT2, changenow_base_url=changenow_server.url)
+
+    def deliver(service, path, task):
+        headers = {"X-CloudTasks-TaskName": task.name.rpartition("/")[2]}
+        assert service.post(path, task.body, headers)[0] == 200
+
+    for queue in ("one", "two"):
+        split1.source.add("PGP_SPLIT2_SWAP_QUEUE", queue)
+        split2.source.add("PGP_SPLIT1_RESPONSE_QUEUE", queue)
+        sent = payment(timestamp=int(time.time()) - (queue == "one"))
+        assert split1.send("/", sent, SUCCESS)[0] == 200
+        deliver(split2, "/", next(t for t in reversed(tasks_server.tasks) if t.queue == queue))
+        answered = [t for t in tasks_server.tasks if t.url.endswith("/usdt-eth-estimate")]
+        deliver(split1, "/usdt-eth-estimate", answered[-1])
+    payouts = [t for t in tasks_server.tasks if t.url == "https://hostpay1.example/"]
+    assert (len(answered), len(payouts), tasks_server.dropped) == (2, 1, 1)

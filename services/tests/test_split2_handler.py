@@ -150,8 +150,11 @@ def test_what_is_to_be_swapped_is_what_was_asked_about_to_the_last_digit(
 
 def test_a_cause_has_one_answer_whenever_it_is_asked_about(handler, tasks_server, body_with):
     headers = {"x-cloudtasks-taskname": "cause-estimate"}
-    for body in (body_with(), body_with(timestamp=NOW + 1)):
-        assert handler.estimate(Call(body, headers)).status == 200
+    try:
+        for body in (body_with(), body_with(timestamp=NOW + 1)):
+            assert handler.estimate(Call(body, headers)).status == 200
+    finally:
+        handler.close()
     assert len({task.name for task in tasks_server.tasks}) == 1
 
 
