@@ -78,9 +78,11 @@ def test_a_finished_payment_is_processed_and_its_payer_is_told(tell, tasks_serve
         ("pgp-notification-queue", "https://notification.example/send-notification"): 1,
     }
     by_url = {task.url: json.loads(task.body) for task in tasks_server.tasks}
-    received = Received.model_validate(
+    told = Received.model_validate(
         by_url["https://orchestrator.example/process-validated-payment"]
-    ).payment
+    )
+    received = told.payment
+    assert abs(told.received_at - time.time()) < 60
     assert received.payment_id == "5077125051"
     assert received.amount == received.actual_eth_amount == Decimal("0.0123456789")
     assert (received.user_id, received.closed_channel_id) == (12345, -1001234567890)

@@ -11,6 +11,7 @@ from pgp_config import DeclarationError, DynamicSecret
 from pgp_services.names import Service
 from pgp_services.orchestrator.container import Orchestrator
 from pgp_services.tokens import (
+    PAY_WITHIN,
     AccumulationRequest,
     InviteRequest,
     SplitRequest,
@@ -41,7 +42,12 @@ def success(kind=SuccessClaims, **changes):
 @pytest.fixture
 def orchestrator(start):
     service = start(Service.ORCHESTRATOR)
-    service.tell = lambda **changes: service.post(PATH, {"payment": {**PAYMENT, **changes}})
+
+    def tell(received_at=None, **changes):
+        at = int(time.time()) if received_at is None else received_at
+        return service.post(PATH, {"payment": {**PAYMENT, **changes}, "received_at": at})
+
+    service.tell = tell
     return service
 
 
@@ -89,6 +95,28 @@ def test_a_payment_that_is_told_of_twice_is_handed_on_once(orchestrator, tasks_s
     assert orchestrator.tell()[:2] == first[:2]
     assert orchestrator.send(PATH, success(), SUCCESS)[:2] == first[:2]
     assert (len(tasks_server.tasks), tasks_server.dropped) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("instant", SplitRequest), ("threshold", AccumulationRequest)]
+)
+def test_a_payment_goes_on_with_the_time_of_its_cause(
+    orchestrator, tasks_server, claims_of, mode, kind
+):
+    begun_at = int(time.time()) - PAY_WITHIN + 60
+    orchestrator.tell(begun_at, payout_mode=mode)
+    claims = success(payout_mode=mode, payment_id="2", timestamp=begun_at)
+    orchestrator.send(PATH, claims, SUCCESS)
+    for task in tasks_server.tasks[1::2]:
+        assert claims_of(task, kind, orchestrator.values[SUCCESS]).timestamp == begun_at
+
+
+def test_502_for_a_payment_that_came_in_too_long_ago(orchestrator, tasks_server):
+    """A repeat whose names are forgotten would be a second payout."""
+    late = int(time.time()) - PAY_WITHIN - 1
+    assert orchestrator.tell(late)[0] == 502
+    assert orchestrator.send(PATH, success(timestamp=late), SUCCESS)[0] == 502
+    assert tasks_server.tasks == []
 
 
 def test_another_payment_is_another(orchestrator, tasks_server):
@@ -170,9 +198,11 @@ def test_400_for_a_payment_with_a_wrong_field_which_is_named(
 
 def test_400_for_a_payment_with_a_field_too_many_or_too_few(orchestrator):
     assert orchestrator.tell(more=1)[0] == 400
-    assert orchestrator.post(PATH, {"payment": PAYMENT, "more": 1})[0] == 400
+    now = int(time.time())
+    assert orchestrator.post(PATH, {"payment": PAYMENT, "received_at": now, "more": 1})[0] == 400
+    assert orchestrator.post(PATH, {"payment": PAYMENT})[0] == 400
     without = {name: value for name, value in PAYMENT.items() if name != "payment_id"}
-    assert orchestrator.post(PATH, {"payment": without})[0] == 400
+    assert orchestrator.post(PATH, {"payment": without, "received_at": now})[0] == 400
 
 
 def test_503_when_cloud_tasks_is_unavailable_and_nothing_is_done_twice(orchestrator, tasks_server):

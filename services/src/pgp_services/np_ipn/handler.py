@@ -102,7 +102,7 @@ class NpIpnHandler(TaskHandler):
         if ipn.payment_status != "finished":
             return done(f"Payment is {ipn.payment_status}")
         payment = payment_of(ipn, self._clock())
-        tasks = [process_task(payment), notification_task(payment)]
+        tasks = [process_task(payment, self.now()), notification_task(payment)]
         targets = (self._orchestrator, self._notifications)
         made = [self._tasks.create(*pair) for pair in zip(targets, tasks, strict=True)]
         return handed_on("Payment handed on", *made)
@@ -176,10 +176,11 @@ def _is_paid_for(order: Order, ipn: Ipn) -> bool:
     return ipn.actually_paid >= ipn.pay_amount
 
 
-def process_task(payment: Payment) -> NewTask:
-    """The call that has ORCHESTRATOR process a payment."""
+def process_task(payment: Payment, now: int) -> NewTask:
+    """The call that has ORCHESTRATOR process a payment; what is paid out for it is counted from now on."""
     name = f"{digest('payment', payment.payment_id)}-process"
-    return NewTask(name, PROCESS_PATH, {"payment": payment.model_dump(mode="json")})
+    told = {"payment": payment.model_dump(mode="json"), "received_at": now}
+    return NewTask(name, PROCESS_PATH, told)
 
 
 def notification_task(payment: Payment) -> NewTask:
