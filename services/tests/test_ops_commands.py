@@ -122,6 +122,11 @@ class FakeGoogle:
     def projects_get_iam_policy(self, words, flags, given):
         return self.project_policy
 
+    def projects_add_iam_policy_binding(self, words, flags, given):
+        assert flags["condition"] == "None"
+        binding = {"role": flags["role"], "members": [flags["member"]]}
+        self.project_policy.setdefault("bindings", []).append(binding)
+
     def projects_set_iam_policy(self, words, flags, given):
         assert words[3] == "/dev/stdin"
         self.project_policy = json.loads(given.given)
@@ -155,7 +160,7 @@ class FakeGoogle:
         return [{"name": f"projects/1/secrets/{name}"} for name in self.secrets]
 
     def secrets_create(self, words, flags, given):
-        self.secrets[words[2]] = []
+        self.secrets[words[2]] = [("ENABLED", given.given)] if "data-file" in flags else []
 
     def secrets_versions_list(self, words, flags, given):
         found = [
@@ -166,7 +171,7 @@ class FakeGoogle:
         return [each for each in found if wanted in ("", f"state={each['state']}")]
 
     def secrets_versions_access(self, words, flags, given):
-        assert given.confidential
+        assert given.confidential or flags["secret"] == "otel-collector"
         name, who = flags["secret"], flags.get("impersonate-service-account", "me")
         if (name, who) in self.denied:
             return Ran(1, "", "ERROR: PERMISSION_DENIED")
@@ -175,7 +180,7 @@ class FakeGoogle:
         return Ran(0, versions[number - 1][1], "")
 
     def secrets_versions_add(self, words, flags, given):
-        assert given.confidential
+        assert given.confidential or words[3] == "otel-collector"
         self.secrets[words[3]].append(("ENABLED", given.given))
         return Ran(
             0, f"projects/1/secrets/{words[3]}/versions/{len(self.secrets[words[3]])}\n", ""
@@ -264,19 +269,16 @@ def desk(google):
 
 def test_base_sets_up_everything_once(google, ops):
     told = ops("deploy", "base")
-    assert len(google.secrets) == 55
+    assert len(google.secrets.keys() - {"otel-collector"}) == 55
     assert len(google.accounts) == 17
     assert len(google.queues) == 15
     assert "has no version: pgp-config rotate" in told
-    assert google.project_policy == {
-        "etag": "abc",
-        "auditConfigs": [
-            {
-                "service": "secretmanager.googleapis.com",
-                "auditLogConfigs": [{"logType": "DATA_READ"}],
-            }
-        ],
-    }
+    assert google.project_policy["auditConfigs"] == [
+        {
+            "service": "secretmanager.googleapis.com",
+            "auditLogConfigs": [{"logType": "DATA_READ"}],
+        }
+    ]
     # One payment after the other.
     assert google.queues["hostpay3"]["rateLimits"] == {"maxConcurrentDispatches": 1}
     assert google.queues["hostpay2"]["rateLimits"] == {}
@@ -291,6 +293,31 @@ def test_base_sets_up_everything_once(google, ops):
     assert google.changes() == []
     assert "has no version" not in told
     assert "there already" in told
+
+
+def test_what_services_measure_gets_out_of_the_project(google, ops):
+    ops("deploy", "base")
+    accounts = [access.member(service, PROJECT) for service in Service]
+    writers = [(b["role"], b["members"]) for b in google.project_policy["bindings"]]
+    assert writers == [("roles/monitoring.metricWriter", [who]) for who in accounts]
+    readers = [(b["role"], b["members"]) for b in google.policies["otel-collector"]["bindings"]]
+    assert readers == [(access.READER, [who]) for who in accounts]
+    config = (ROOT / "deploy" / "monitoring" / "collector.yaml").read_text()
+    assert google.secrets["otel-collector"] == [("ENABLED", config)]
+    # An older configuration is replaced.
+    google.secrets["otel-collector"] = [("ENABLED", "receivers: {}\n")]
+    ops("deploy", "base")
+    assert google.secrets["otel-collector"][-1] == ("ENABLED", config)
+
+
+def test_without_a_collector_nobody_may_write_metrics(google, tmp_path):
+    file = tmp_path / "values.yaml"
+    text = EXAMPLE.read_text()
+    file.write_text("".join(li for li in text.splitlines(True) if not li.startswith("collector:")))
+    run = ["ops", "deploy", "base", "--values", str(file)]
+    assert CliRunner().invoke(app, run).exit_code == 0
+    assert "otel-collector" not in google.secrets
+    assert "bindings" not in google.project_policy
 
 
 def test_base_changes_only_what_differs(google, ops):
@@ -310,7 +337,8 @@ def test_base_changes_only_what_differs(google, ops):
 
 def test_base_for_one_service_only(google, ops):
     ops("deploy", "base", "--service", "web")
-    assert set(google.secrets) == {row.name for row in catalogue.secrets_of(Service.WEB)}
+    wanted = {row.name for row in catalogue.secrets_of(Service.WEB)}
+    assert set(google.secrets) == {*wanted, "otel-collector"}
     assert (len(google.accounts), google.queues) == (1, {})
 
 

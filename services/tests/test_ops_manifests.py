@@ -1,5 +1,6 @@
 """The operator's file, the manifests, the rights, and what deploy/ keeps of them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -102,6 +103,38 @@ def test_a_pin_makes_another_revision_and_traffic_waits():
         ("older", 10),
         (revision_of(Service.WEBAPI, moved), 0),
     ]
+
+
+@pytest.mark.parametrize("service", Service)
+def test_a_collector_is_beside_each_service_that_sends_it_what_it_measures(service):
+    made = manifest(service, VALUES)["spec"]["template"]
+    app, collector = made["spec"]["containers"]
+    env = {each["name"]: each["value"] for each in app["env"]}
+    config = yaml.safe_load((DEPLOY / "monitoring" / "collector.yaml").read_text())
+    listens = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+    assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://{listens}"
+    assert collector["image"] == VALUES.collector
+    assert "ports" not in collector
+    port = collector["startupProbe"]["httpGet"]["port"]
+    assert config["extensions"]["health_check"]["endpoint"].endswith(f":{port}")
+    (mount,), (volume,) = collector["volumeMounts"], made["spec"]["volumes"]
+    assert mount["name"] == volume["name"]
+    assert volume["secret"]["secretName"] == "otel-collector"
+    path = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+    assert collector["args"] == [f"--config={path}"]
+    order = made["metadata"]["annotations"]["run.googleapis.com/container-dependencies"]
+    assert json.loads(order) == {app["name"]: [collector["name"]]}
+    rights = yaml.safe_load((DEPLOY / "iam" / f"{access.cloud_name(service)}.yaml").read_text())
+    assert rights["overProject"] == ["roles/monitoring.metricWriter"]
+    assert "otel-collector" in rights["roles"][access.READER]
+
+
+def test_without_a_collector_a_service_stands_alone():
+    alone = manifest(Service.WEB, VALUES.model_copy(update={"collector": None}))
+    spec = alone["spec"]["template"]["spec"]
+    assert len(spec["containers"]) == 1
+    assert "volumes" not in spec
+    assert "OTEL" not in str(alone)
 
 
 def test_no_manifest_holds_a_secrets_name_but_in_its_pins():
@@ -219,6 +252,8 @@ def test_the_image_installs_every_dependency_at_the_version_that_is_tested():
     root = DEPLOY.parent
     for folder in (root, root / "adapters/flask", root / "adapters/fastapi", root / "services"):
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        for dependency in project["dependencies"]:
+        # With a collector in the operator's file, a service cannot do without the metrics' packages.
+        measures = project.get("optional-dependencies", {}).get("metrics", [])
+        for dependency in [*project["dependencies"], *measures]:
             name = re.match(r"[a-z0-9-]+", dependency)[0]
             assert name in names or name.startswith("pgp-config")

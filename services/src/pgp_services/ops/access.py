@@ -15,6 +15,9 @@ ENQUEUER = "roles/cloudtasks.enqueuer"
 ACTOR = "roles/iam.serviceAccountUser"
 INVOKER = "roles/run.invoker"
 
+#: What the collector beside a service writes with; the one role over the whole project.
+METRIC_WRITER = "roles/monitoring.metricWriter"
+
 #: Services that the world calls: web pages, Telegram, NOWPayments. What they are sent is verified by them.
 PUBLIC = frozenset({Service.SERVER, Service.NP_IPN, Service.WEBAPI, Service.WEB})
 

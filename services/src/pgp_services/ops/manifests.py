@@ -12,7 +12,9 @@ import yaml
 from pgp_services import catalogue
 from pgp_services.names import Service
 from pgp_services.ops import access
+from pgp_services.ops.monitoring import COLLECTOR_HEALTH, COLLECTOR_PORT, COLLECTOR_SECRET
 from pgp_services.registry import REGISTRY, Entry
+from pgp_services.telemetry import ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,9 @@ PORT = 8080
 
 #: The tag under which a revision is reachable before it has traffic.
 TAG = "candidate"
+
+#: The containers of a revision, and where the collector's configuration is mounted.
+_APP, _COLLECTOR, _CONFIG_FOLDER = "app", "collector", "/etc/otelcol-google"
 
 #: Seconds for a request of Flask's services: what the pilot's worst case, 24 s, fits into.
 _TIMEOUT = 30
@@ -66,7 +71,7 @@ def manifest(service: Service, values: Values) -> dict[str, Any]:
     """The manifest, for `gcloud run services replace`; the newest revision has all traffic."""
     shape = shape_of(service)
     name = access.cloud_name(service)
-    return {
+    made = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
         "metadata": {
@@ -88,6 +93,34 @@ def manifest(service: Service, values: Values) -> dict[str, Any]:
             "traffic": [{"latestRevision": True, "percent": 100}],
         },
     }
+    if values.collector is not None:
+        _add_collector(made["spec"]["template"], values.collector)
+    return made
+
+
+def _add_collector(template: dict[str, Any], image: str) -> None:
+    """A second container, which starts first, and to which the service sends what it measures."""
+    template["metadata"]["annotations"]["run.googleapis.com/container-dependencies"] = json.dumps(
+        {_APP: [_COLLECTOR]}
+    )
+    spec = template["spec"]
+    url = f"http://127.0.0.1:{COLLECTOR_PORT}"
+    spec["containers"][0]["env"].append({"name": ENDPOINT_VARIABLE, "value": url})
+    spec["containers"].append(
+        {
+            "name": _COLLECTOR,
+            "image": image,
+            "args": [f"--config={_CONFIG_FOLDER}/config.yaml"],
+            "resources": {"limits": {"cpu": "0.5", "memory": "256Mi"}},
+            "startupProbe": _probe("/", port=COLLECTOR_HEALTH, period=5, failures=12),
+            "volumeMounts": [{"name": _COLLECTOR, "mountPath": _CONFIG_FOLDER}],
+        }
+    )
+    # Cloud Run mounts files from Secret Manager; there is nothing secret in this one.
+    items = [{"key": "latest", "path": "config.yaml"}]
+    spec["volumes"] = [
+        {"name": _COLLECTOR, "secret": {"secretName": COLLECTOR_SECRET, "items": items}}
+    ]
 
 
 def _annotations(shape: Shape) -> dict[str, str]:
@@ -105,6 +138,7 @@ def _container(service: Service, shape: Shape, values: Values) -> dict[str, Any]
     if _entry(service).framework == "flask":
         run += ["--workers=1", f"--threads={shape.concurrency}"]
     return {
+        "name": _APP,
         "image": values.image,
         "command": ["pgp-services"],
         "args": run,
@@ -119,9 +153,9 @@ def _container(service: Service, shape: Shape, values: Values) -> dict[str, Any]
     }
 
 
-def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+def _probe(path: str, *, period: int, failures: int, port: int = PORT) -> dict[str, Any]:
     return {
-        "httpGet": {"path": path, "port": PORT},
+        "httpGet": {"path": path, "port": port},
         "timeoutSeconds": 4,
         "periodSeconds": period,
         "failureThreshold": failures,

@@ -314,11 +314,19 @@ def _log_metric(
 
 # -- the collector -----------------------------------------------------------------------------
 
+#: The secret whose latest version is the collector's configuration.
+COLLECTOR_SECRET = "otel-collector"  # noqa: S105  a name
+
+#: The ports on which the collector takes OTLP over HTTP, and says that it is there.
+COLLECTOR_PORT, COLLECTOR_HEALTH = 4318, 13133
+
 
 def collector() -> dict[str, Any]:
     """The Google-built OpenTelemetry collector beside each service: OTLP in, Managed Prometheus out."""
     return {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": "127.0.0.1:4318"}}}},
+        "receivers": {
+            "otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{COLLECTOR_PORT}"}}}
+        },
         "processors": {
             "memory_limiter": {
                 "check_interval": "1s",
@@ -330,7 +338,7 @@ def collector() -> dict[str, Any]:
             "batch": {"send_batch_max_size": 200, "send_batch_size": 200, "timeout": "5s"},
         },
         "exporters": {"googlemanagedprometheus": {}},
-        "extensions": {"health_check": {"endpoint": "0.0.0.0:13133"}},
+        "extensions": {"health_check": {"endpoint": f"0.0.0.0:{COLLECTOR_HEALTH}"}},
         "service": {
             "extensions": ["health_check"],
             "pipelines": {
@@ -342,6 +350,11 @@ def collector() -> dict[str, Any]:
             },
         },
     }
+
+
+def collector_yaml() -> str:
+    """The configuration as a file has it, and the secret."""
+    return _yaml(collector())
 
 
 # -- rollback triggers -------------------------------------------------------------------------
@@ -418,7 +431,7 @@ def files() -> dict[str, str]:
     documents: dict[str, str] = {"dashboard.json": _json(dashboard())}
     documents |= {f"policies/{name}.json": _json(policy) for name, policy in policies().items()}
     documents |= {f"log-metrics/{name}.json": _json(each) for name, each in log_metrics().items()}
-    documents["collector.yaml"] = _yaml(collector())
+    documents["collector.yaml"] = collector_yaml()
     documents["rollback-triggers.yaml"] = _yaml(rollback_triggers())
     return {f"{FOLDER}/{name}": text for name, text in documents.items()}
 

@@ -37,6 +37,7 @@ class Values(BaseModel):
         region: Where services, queues and the image repository are.
         repository: The image repository of Artifact Registry.
         image: The image that all services run.
+        collector: The image of OpenTelemetry's collector beside each service; None for no metrics.
         pinned: The version's number of each static secret; a new number takes effect with a deployment.
         queues: The queue ids of each queue's secret: more than one while a queue is being replaced.
         invokers: Who may call a service besides the services that have its URL: a scheduler's account, say.
@@ -54,6 +55,7 @@ class Values(BaseModel):
     region: Location
     repository: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
     image: Image
+    collector: Image | None = None
     pinned: dict[str, PositiveInt]
     queues: dict[str, Annotated[list[QueueId], Field(min_length=1)]]
     invokers: dict[Service, list[Member]] = {}
