@@ -691,6 +691,12 @@ def test_a_pilot_that_is_not_deployed(google, ops):
     assert "with the tag blue" in ops("test", "pilot", "--tag", "blue", code=1)
 
 
+def an_access():
+    """An entry of the audit log: the pilot has read what it may read."""
+    sample = json.loads((Path(__file__).parent / "data" / "audit_log.json").read_text())
+    return next(e for e in sample if "CHANGENOW" in str(e) and "pgp-split2-v1@" in str(e))
+
+
 # -- gates -------------------------------------------------------------------------------------
 
 
@@ -745,7 +751,8 @@ def test_waves_go_as_far_as_the_gates_let_pass(
     ops("test", "pilot", "--record", record)
     words = ("deploy", "wave", "--all", "--record", record, "--sources", clean)
     log = tmp_path / "log.json"
-    log.write_text("[]")
+    google.log = [an_access()]
+    log.write_text(json.dumps(google.log))
 
     class Later(datetime):
         @classmethod
@@ -902,6 +909,18 @@ def test_the_log_is_of_a_file_or_of_gcloud(google, ops, tmp_path):
     google.fill()
     told = ops("verify", "secrets", "--service", "web")
     assert "0 accesses, and among them the starts: none" in told
+    # Once something is deployed, an empty log is no proof.
+    ops("deploy", "pilot")
+    empty = tmp_path / "log.json"
+    empty.write_text("")
+    for source in ((), ("--audit-log", str(empty))):
+        told = ops("verify", "secrets", "--service", "web", *source, code=3)
+        assert "the audit log: no-evidence" in told
+    google.log = [an_access()]
+    ops("verify", "secrets", "--service", "web")
+    empty.write_text('{"entries": []}')
+    told = ops("verify", "secrets", "--service", "web", "--audit-log", str(empty), code=1)
+    assert "an entry is no LogEntry" in told
     missing = str(tmp_path / "none.json")
     told = ops("verify", "secrets", "--service", "web", "--audit-log", missing, code=1)
     assert "cannot be read (FileNotFoundError)" in told

@@ -13,7 +13,6 @@ from pgp_services.cli.naming import service_named
 from pgp_services.cli.shown_ops import ShownOps
 from pgp_services.names import Service
 from pgp_services.ops import gates, generated, pilot
-from pgp_services.ops.accesses import judge
 from pgp_services.ops.base import deploy_base
 from pgp_services.ops.desk import Desk
 from pgp_services.ops.failures import OpsError, RefusedError
@@ -396,7 +395,7 @@ def secrets(
         if no_audit_log:
             return found
         export = gates.export_for(desk, audit_log, freshness)
-        reading = judge(export, desk.values.project, services, desk.values.operators)
+        reading = gates.judged(desk, export, services)
         desk.journal.write("note", f"{len(export.accesses)} accesses, {_starts(reading.starts)}")
         return [*found, *reading.findings]
 

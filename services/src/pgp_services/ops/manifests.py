@@ -71,7 +71,7 @@ def manifest(service: Service, values: Values) -> dict[str, Any]:
     """The manifest, for `gcloud run services replace`; the newest revision has all traffic."""
     shape = shape_of(service)
     name = access.cloud_name(service)
-    made = {
+    made: dict[str, Any] = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
         "metadata": {
