@@ -366,6 +366,12 @@ _BACK = 'gcloud run services update-traffic "$SERVICE" --region="$REGION" --to-r
 def rollback_triggers() -> dict[str, Any]:
     """When a change is taken back, and by which command; after a deployment or a rotation."""
     return {
+        "variables": {
+            "PREVIOUS": (
+                "the newest revision that is ready and neither serves nor waits under the tag candidate, "
+                f"as step 1 of {RUNBOOKS}/rollback.md finds it; not the second newest"
+            )
+        },
         "triggers": [
             {
                 "name": "failed fetches",
