@@ -183,6 +183,15 @@ def test_a_read_long_after_the_start_of_its_container(entries):
             },
             None,
         ),
+        (
+            "CHANGENOW_API_KEY",
+            {
+                "who": {
+                    "serviceAccountDelegationInfo": [{"principalSubject": "user:Ops@example.com"}]
+                }
+            },
+            None,
+        ),
         ("SLACK_WEBHOOK_URL", {"who": {"principalEmail": "eve@example.com"}}, None),
     ],
 )
@@ -196,6 +205,11 @@ def test_a_service_that_the_catalogue_does_not_let_read_a_secret(entries):
     entry = another(entries, "CHANGENOW_API_KEY", 300, who=who)
     both = (Service.SPLIT2, Service.WEB)
     assert rules(judged([*entries, entry], both)) == [("CHANGENOW_API_KEY", "not-allowed")]
+
+
+def test_an_operators_address_has_no_case(entries):
+    capital = json.loads(json.dumps(entries).replace("ops@example.com", "Ops@Example.com"))
+    assert judged(capital).findings == []
 
 
 def test_a_log_without_operators_tells_of_them(entries):

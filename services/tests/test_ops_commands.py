@@ -32,6 +32,7 @@ EXAMPLE = ROOT / "deploy" / "values.example.yaml"
 VALUES = values_from(EXAMPLE)
 PROJECT = "pgp-live"
 NOW = "2026-11-02T10:00:00Z"
+PILOTS_ACCOUNT = access.account_of(Service.SPLIT2, PROJECT)
 
 #: A value that each kind of secret accepts; what is confidential has a canary.
 GOOD = {
@@ -352,6 +353,45 @@ def test_strangers_are_told_of_and_with_prune_removed(google, ops):
     ops("deploy", "base", "--service", "web", "--prune")
     told = ops("deploy", "base", "--service", "web")
     assert "without the catalogue" not in told
+
+
+OPERATORS = [
+    "user:Ann@Example.com",
+    "serviceAccount:ops@a.iam.gserviceaccount.com",
+    "group:sre@example.com",
+]
+
+
+def test_operators_are_no_strangers_to_bindings_and_to_the_audit_log(google, tmp_path):
+    google.fill()
+    file = tmp_path / "values.yaml"
+    file.write_text(
+        EXAMPLE.read_text().replace("operators: []", f"operators: {json.dumps(OPERATORS)}")
+    )
+
+    def run(*words):
+        ended = CliRunner().invoke(app, ["ops", *words, "--service", "web", "--values", str(file)])
+        return ended.exit_code, ended.output
+
+    run("deploy", "base")
+    members = [who.replace("Ann@E", "ann@e") for who in OPERATORS]
+    google.policies["LOG_LEVEL"]["bindings"].append({"role": access.READER, "members": members})
+    run("deploy", "base", "--prune")
+    assert google.policies["LOG_LEVEL"]["bindings"][-1]["members"] == members
+    google.log = [an_access("LOG_LEVEL", who.partition(":")[2]) for who in OPERATORS[:2]]
+    assert run("verify", "secrets")[0] == 0
+    # The log names members of groups: a group's own address in it is a stranger's.
+    google.log = [an_access("LOG_LEVEL", "sre@example.com")]
+    code, told = run("verify", "secrets")
+    assert (code, "stranger: sre@example.com read it" in told) == (3, True)
+
+
+def test_a_network_needs_its_api(google, tmp_path):
+    file = tmp_path / "values.yaml"
+    file.write_text(EXAMPLE.read_text() + "network: default\nsubnet: default\n")
+    run = ["ops", "deploy", "base", "--service", "web", "--values", str(file)]
+    assert CliRunner().invoke(app, run).exit_code == 0
+    assert "compute.googleapis.com" in google.apis
 
 
 def test_a_role_over_the_whole_project_is_told_of(google, ops):
@@ -691,10 +731,11 @@ def test_a_pilot_that_is_not_deployed(google, ops):
     assert "with the tag blue" in ops("test", "pilot", "--tag", "blue", code=1)
 
 
-def an_access():
-    """An entry of the audit log: the pilot has read what it may read."""
+def an_access(name="CHANGENOW_API_KEY", who=PILOTS_ACCOUNT):
+    """An entry of the audit log."""
     sample = json.loads((Path(__file__).parent / "data" / "audit_log.json").read_text())
-    return next(e for e in sample if "CHANGENOW" in str(e) and "pgp-split2-v1@" in str(e))
+    text = json.dumps(next(e for e in sample if "CHANGENOW" in str(e) and "ops@" not in str(e)))
+    return json.loads(text.replace(PILOTS_ACCOUNT, who).replace("CHANGENOW_API_KEY", name))
 
 
 # -- gates -------------------------------------------------------------------------------------
@@ -782,7 +823,7 @@ def test_all_anew_once_the_rollout_is_over(google, deployed, desk, ops, tmp_path
     for service in Service:
         deploy_service(desk, service)
     file = tmp_path / "values.yaml"
-    file.write_text(EXAMPLE.read_text().replace("services:0.1.0", "services:0.2.0"))
+    file.write_text(EXAMPLE.read_text().replace("services@sha256:0", "services@sha256:1"))
     run = ["ops", *words, "--values", str(file)]
     refused = CliRunner().invoke(app, run)
     assert refused.exit_code == 3

@@ -338,7 +338,7 @@ def test_a_service_is_deployed_redeployed_and_rolled_back(google, ops, tmp_path)
     assert calls["bindings"][0]["role"] == access.INVOKER
     assert "is there, and ready" in ops("deploy", "pilot")
     file = tmp_path / "values.yaml"
-    file.write_text(EXAMPLE.read_text().replace("services:0.1.0", "services:0.2.0"))
+    file.write_text(EXAMPLE.read_text().replace("services@sha256:0", "services@sha256:1"))
     ops("deploy", "pilot", values=file)
     second = revision_of(Service.SPLIT2, values_from(file))
     assert serving(google) == [second]
@@ -360,7 +360,7 @@ def by_hand(google, warm, environ):
     def run(script, code=0):
         names = {"SERVICE": "pgp-split2-v1", "REGION": "us-central1", "PROJECT": "pgp-live"}
         ended = subprocess.run(
-            ["bash", "-e", "-c", script],
+            [shutil.which("bash"), "-e", "-c", script],
             env={**environ, **names},
             capture_output=True,
             text=True,

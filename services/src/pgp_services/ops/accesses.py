@@ -68,7 +68,7 @@ def judge(
         export: The log.
         project: The project's id, for the accounts' addresses.
         services: Which services are looked at; accesses by strangers are findings for all secrets of theirs.
-        operators: Addresses of people who may read secrets too; none of them a static one by taking on
+        operators: Addresses, in small letters, of people and accounts that may read secrets too; none of them a static one by taking on
             a service's identity.
         deployed: Services that run: a log without any access by one of them proves nothing, and is a finding.
     """
@@ -113,12 +113,14 @@ def _stranger(each: Access, service: Service | None, operators: Collection[str])
     who = each.principal or "an unknown principal"
     remedy = "Find out who it was; pgp-services ops deploy base --prune ends their access."
     if service is None:
-        if each.principal in operators:
+        if each.principal.lower() in operators:
             return None
         return _finding(each, "stranger", f"{who} {_verb(each)}", remedy)
     if service not in catalogue.CATALOGUE[each.secret].readers:
         return _finding(each, "not-allowed", f"{service} {_verb(each)}", remedy)
-    if each.behind is not None and (_is_static(each.secret) or each.behind not in operators):
+    if each.behind is not None and (
+        _is_static(each.secret) or each.behind.lower() not in operators
+    ):
         return _finding(
             each, "impersonated", f"{each.behind}, as {service}, {_verb(each)}", remedy
         )

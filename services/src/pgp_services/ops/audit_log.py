@@ -164,7 +164,7 @@ def _behind(delegations: Iterable[dict[str, Any]]) -> str | None:
     """Who impersonated a service account: the first of the chain."""
     for each in delegations:
         first: dict[str, Any] = each.get("firstPartyPrincipal", {})
-        return first.get("principalEmail") or each.get("principalSubject") or "somebody"
+        return first.get("principalEmail") or _subject(each) or "somebody"
     return None
 
 

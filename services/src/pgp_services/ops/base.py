@@ -31,6 +31,9 @@ APIS = (
     "secretmanager.googleapis.com",
 )
 
+#: What a network needs besides.
+_NETWORK_API = "compute.googleapis.com"
+
 #: How tasks are delivered. The retries of a service's own clients end within seconds; these last for the
 #: 24 hours that a token is valid. gcloud's flags, and the fields that Cloud Tasks keeps them in.
 _RETRIES = {
@@ -77,7 +80,8 @@ def deploy_base(desk: Desk, services: Collection[Service], *, prune: bool = Fals
 def _apis(desk: Desk) -> None:
     found = desk.look("services", "list", "--enabled")
     enabled = {service.get("config", {}).get("name") for service in found}
-    missing = [api for api in APIS if api not in enabled]
+    wanted = [*APIS, *([_NETWORK_API] if desk.values.network else [])]
+    missing = [api for api in wanted if api not in enabled]
     if missing:
         desk.change(f"Enabled {len(missing)} APIs", "services", "enable", *missing)
     else:
@@ -226,7 +230,7 @@ def _readers(
             continue
         desk.change(f"{service} may read {row.name}", *_binding("add", row.name, who))
     allowed = {access.member(service, project) for service in row.readers}
-    for who in sorted(has - allowed - {f"user:{each}" for each in desk.values.operators}):
+    for who in sorted(each for each in has - allowed if not desk.values.may_read(each)):
         if prune:
             desk.change(
                 f"{who} may not read {row.name} any more", *_binding("remove", row.name, who)

@@ -87,7 +87,7 @@ def judged(desk: Desk, export: Export, services: Collection[Service]) -> Reading
     there = deployed_services(desk)
     deployed = [service for service in Service if access.cloud_name(service) in there]
     values = desk.values
-    return judge(export, values.project, services, values.operators, deployed=deployed)
+    return judge(export, values.project, services, values.operator_addresses, deployed=deployed)
 
 
 def refuse_findings(what: str, findings: Sequence[Finding]) -> None:

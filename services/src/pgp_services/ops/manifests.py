@@ -82,7 +82,10 @@ def manifest(service: Service, values: Values) -> dict[str, Any]:
         },
         "spec": {
             "template": {
-                "metadata": {"labels": {"fleet": "pgp"}, "annotations": _annotations(shape)},
+                "metadata": {
+                    "labels": {"fleet": "pgp"},
+                    "annotations": _annotations(shape, values),
+                },
                 "spec": {
                     "serviceAccountName": access.account_of(service, values.project),
                     "containerConcurrency": shape.concurrency,
@@ -123,14 +126,20 @@ def _add_collector(template: dict[str, Any], image: str) -> None:
     ]
 
 
-def _annotations(shape: Shape) -> dict[str, str]:
-    return {
+def _annotations(shape: Shape, values: Values) -> dict[str, str]:
+    annotations = {
         "autoscaling.knative.dev/minScale": str(shape.smallest),
         "autoscaling.knative.dev/maxScale": str(shape.largest),
         # "true": the CPU is there while a request is.
         "run.googleapis.com/cpu-throttling": str(not shape.always_on).lower(),
         "run.googleapis.com/startup-cpu-boost": "true",
     }
+    if values.network is not None:
+        # Direct VPC egress: private addresses through the network, the rest as before.
+        interfaces = [{"network": values.network, "subnetwork": values.subnet}]
+        annotations["run.googleapis.com/network-interfaces"] = json.dumps(interfaces)
+        annotations["run.googleapis.com/vpc-access-egress"] = "private-ranges-only"
+    return annotations
 
 
 def _container(service: Service, shape: Shape, values: Values) -> dict[str, Any]:

@@ -416,7 +416,7 @@ def rollback_triggers() -> dict[str, Any]:
                 "action": _BACK,
                 "runbook": f"{RUNBOOKS}/static-secret-read.md",
             },
-        ]
+        ],
     }
 
 

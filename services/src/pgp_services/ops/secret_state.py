@@ -125,7 +125,7 @@ def _readers(
 ) -> list[Finding]:
     project = desk.values.project
     allowed = {access.member(service, project): service for service in row.readers}
-    unknown = has - set(allowed) - {f"user:{each}" for each in desk.values.operators}
+    unknown = {who for who in has - set(allowed) if not desk.values.may_read(who)}
     lacking = [who for who, service in allowed.items() if service in services and who not in has]
     end = "Run: pgp-services ops deploy base --prune."
     return [
