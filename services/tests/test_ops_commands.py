@@ -208,6 +208,19 @@ class FakeGoogle:
         }
 
     def run_services_update_traffic(self, words, flags, given):
+        if "update-tags" in flags:
+            tag, _, revision = flags["update-tags"].partition("=")
+            traffic = self.services[words[3]]["status"]["traffic"]
+            kept = [{k: v for k, v in t.items() if (k, v) != ("tag", tag)} for t in traffic]
+            self.services[words[3]]["status"]["traffic"] = [
+                *(t for t in kept if "percent" in t or "tag" in t),
+                {
+                    "revisionName": revision,
+                    "tag": tag,
+                    "url": f"https://{tag}---{words[3]}.run.app",
+                },
+            ]
+            return
         revision, _, percent = flags["to-revisions"].partition("=")
         assert (percent, revision in self.revisions[words[3]]) == ("100", True)
         traffic = self.services[words[3]]["status"]["traffic"]
@@ -477,7 +490,14 @@ def test_a_dry_run_is_a_script_and_runs_nothing(google, ops, words):
     statements = shlex.split(script, comments=True)
     assert "gcloud" in statements
     assert f"--project={PROJECT}" in statements
+    verifies = words[0] in ("verify", "test")
+    told = f"Dry run: nothing was {'verified' if verifies else 'done'}."
+    assert script.splitlines()[-1].startswith(f"# {told}")
     document = json.loads(ops(*words, "--offline", "--json"))
+    assert document["summary"].startswith(told)
+    # Files are audited by a dry run too; nothing else is checked where nobody is asked.
+    passed = {each["text"] for each in document["entries"] if each["kind"] == "passed"}
+    assert passed <= {"The sources pass the audit"}
     assert document["dry_run"] is True
     assert document["exit_code"] == 0
     ops(*words, "--dry-run", code=google_is_bare(words))
@@ -528,6 +548,25 @@ def test_the_first_revision_has_the_traffic_and_the_next_one_waits(google, ops, 
     google.commands.clear()
     ops("deploy", "pilot")
     assert [each.words[2] for each in google.changes()] == ["update-traffic"]
+
+
+def test_a_revision_that_was_made_before_gets_the_tag_as_well(google, ops, tmp_path):
+    ops("deploy", "pilot")
+    newer = tmp_path / "values.yaml"
+    newer.write_text(f"{EXAMPLE.read_text()}max_age: 2\n")
+    CliRunner().invoke(app, ["ops", "deploy", "pilot", "--values", str(newer)])
+    service = google.services["pgp-split2-v1"]
+    service["status"]["traffic"].append({"revisionName": "other", "tag": "blue"})
+    told = ops("deploy", "pilot", "--no-traffic")
+    first = revision_of(Service.SPLIT2, VALUES)
+    assert f"{first} has no traffic; it is reachable by its tag, candidate" in told
+    tags = {t["tag"]: t["revisionName"] for t in service["status"]["traffic"] if "tag" in t}
+    assert tags == {"candidate": first, "blue": "other"}
+    serving = [t["revisionName"] for t in service["status"]["traffic"] if t.get("percent")]
+    assert serving == [revision_of(Service.SPLIT2, values_from(newer))]
+    google.commands.clear()
+    ops("deploy", "pilot", "--no-traffic")
+    assert google.changes() == []
 
 
 def test_a_revision_that_never_became_ready_is_not_tried_again(google, ops):

@@ -344,6 +344,14 @@ def test_a_service_is_deployed_redeployed_and_rolled_back(google, ops, tmp_path)
     assert serving(google) == [second]
     ops("deploy", "pilot")
     assert serving(google) == [first]
+    told = ops("deploy", "pilot", "--no-traffic", values=file)
+    assert f"{second} has no traffic; it is reachable by its tag" in told
+    tags = {
+        t["revisionName"]: t.get("tag")
+        for t in google.services["pgp-split2-v1"]["spec"]["traffic"]
+    }
+    assert tags[second] == "candidate"
+    assert serving(google) == [first]
 
 
 def steps_of(runbook, heading):
