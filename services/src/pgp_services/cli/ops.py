@@ -13,7 +13,6 @@ from pgp_services.cli.naming import service_named
 from pgp_services.cli.shown_ops import ShownOps
 from pgp_services.names import Service
 from pgp_services.ops import gates, generated, pilot
-from pgp_services.ops.accesses import judge
 from pgp_services.ops.base import deploy_base
 from pgp_services.ops.desk import Desk
 from pgp_services.ops.failures import OpsError, RefusedError
@@ -116,8 +115,21 @@ class _Call:
     as_json: bool = False
 
 
-def _perform(call: _Call, do: Callable[[Desk], Sequence[Finding] | None], summary: str) -> None:
-    """Do it, show it, and end with its code."""
+def _perform(
+    call: _Call,
+    do: Callable[[Desk], Sequence[Finding] | None],
+    summary: str,
+    *,
+    dry: str = "Dry run: nothing was done.",
+) -> None:
+    """Do it, show it, and end with its code.
+
+    Args:
+        call: What the command was told.
+        do: Does it.
+        summary: How it ended, if well.
+        dry: The same, of a dry run.
+    """
     shown = ShownOps(call.action, as_json=call.as_json, dry_run=call.dry_run or call.offline)
     journal = Journal(shown.tell)
     findings: Sequence[Finding] = ()
@@ -131,7 +143,8 @@ def _perform(call: _Call, do: Callable[[Desk], Sequence[Finding] | None], summar
         error, code = failure, FAILED
     except KeyboardInterrupt:
         error, code = OpsError("Interrupted", remedy="What was begun may go on."), INTERRUPTED
-    shown.end(journal, code, findings=findings, error=error, summary=_summed(journal, summary))
+    summary = _summed(journal, dry if call.dry_run or call.offline else summary)
+    shown.end(journal, code, findings=findings, error=error, summary=summary)
     if code:
         raise typer.Exit(code)
 
@@ -344,7 +357,8 @@ def pilot_test(
             raise RefusedError("the pilot has not passed", remedy=f"{record} says why.")
 
     call = _Call("test pilot", values, project, region, dry_run, offline, as_json)
-    _perform(call, do, f"The pilot has passed: {record}.")
+    passed = f"The pilot has passed: {record}."
+    _perform(call, do, passed, dry="Dry run: nothing was verified.")
 
 
 def _target(desk: Desk, tag: str | None) -> tuple[str, str]:
@@ -396,12 +410,16 @@ def secrets(
         if no_audit_log:
             return found
         export = gates.export_for(desk, audit_log, freshness)
-        reading = judge(export, desk.values.project, services, desk.values.operators)
+        reading = gates.judged(desk, export, services)
+        if desk.offline:
+            return found
         desk.journal.write("note", f"{len(export.accesses)} accesses, {_starts(reading.starts)}")
         return [*found, *reading.findings]
 
     call = _Call("verify secrets", values, project, region, dry_run, offline, as_json)
-    _perform(call, do, "The secrets are as they have to be.")
+    # A dry run that looks has verified: it does nothing else.
+    good = "The secrets are as they have to be."
+    _perform(call, do, good, dry="Dry run: nothing was verified." if offline else good)
 
 
 def _starts(starts: dict[Service, int]) -> str:

@@ -15,6 +15,9 @@ ENQUEUER = "roles/cloudtasks.enqueuer"
 ACTOR = "roles/iam.serviceAccountUser"
 INVOKER = "roles/run.invoker"
 
+#: What the collector beside a service writes with; the one role over the whole project.
+METRIC_WRITER = "roles/monitoring.metricWriter"
+
 #: URLs whose name says another word than the service's.
 _CALLED_OTHERWISE = {"PGP_NOTIFICATION_URL": Service.NOTIFICATIONS}
 

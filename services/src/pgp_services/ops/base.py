@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pgp_services import catalogue
 from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops import access, policies
-from pgp_services.ops.access import ACTOR, ENQUEUER, READER
+from pgp_services.ops.access import ACTOR, ENQUEUER, METRIC_WRITER, READER
+from pgp_services.ops.monitoring import COLLECTOR_SECRET, collector_yaml
 from pgp_services.ops.values import queue_secrets
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ APIS = (
     "run.googleapis.com",
     "secretmanager.googleapis.com",
 )
+
+#: What a network needs besides.
+_NETWORK_API = "compute.googleapis.com"
 
 #: How tasks are delivered. The retries of a service's own clients end within seconds; these last for the
 #: 24 hours that a token is valid. gcloud's flags, and the fields that Cloud Tasks keeps them in.
@@ -75,14 +79,19 @@ def deploy_base(desk: Desk, services: Collection[Service], *, prune: bool = Fals
     accounts = _accounts(desk, services)
     _queues(desk, services)
     _secrets(desk, services, prune=prune)
+    if desk.values.collector is not None:
+        _collector(desk, services)
     _actors(desk, services, accounts)
     _project(desk, services)
+    if desk.values.collector is not None:
+        _metric_writers(desk, services)
 
 
 def _apis(desk: Desk) -> None:
     found = desk.look("services", "list", "--enabled")
     enabled = {service.get("config", {}).get("name") for service in found}
-    missing = [api for api in APIS if api not in enabled]
+    wanted = [*APIS, *([_NETWORK_API] if desk.values.network else [])]
+    missing = [api for api in wanted if api not in enabled]
     if missing:
         desk.change(f"Enabled {len(missing)} APIs", "services", "enable", *missing)
     else:
@@ -204,14 +213,16 @@ def _secrets(desk: Desk, services: Collection[Service], *, prune: bool) -> None:
 
 
 def _create(desk: Desk, row: Row[object]) -> None:
-    replicas = ",".join(desk.values.replicas)
-    how = (
-        ("--replication-policy=user-managed", f"--locations={replicas}")
-        if replicas
-        else ("--replication-policy=automatic",)
-    )
+    how = _replication(desk)
     labels = f"--labels=reload={row.reload_class},category={row.category.replace(' ', '-')}"
     desk.change(f"Created the secret {row.name}", "secrets", "create", row.name, *how, labels)
+
+
+def _replication(desk: Desk) -> tuple[str, ...]:
+    replicas = ",".join(desk.values.replicas)
+    if replicas:
+        return ("--replication-policy=user-managed", f"--locations={replicas}")
+    return ("--replication-policy=automatic",)
 
 
 def _needs_a_version(row: Row[object]) -> str:
@@ -232,25 +243,80 @@ def _readers(
         if who in has:
             desk.journal.write("already", f"{service} may read {row.name}")
             continue
-        desk.change(f"{service} may read {row.name}", *_binding("add", row, who))
+        desk.change(f"{service} may read {row.name}", *_binding("add", row.name, who))
     allowed = {access.member(service, project) for service in row.readers}
-    for who in sorted(has - allowed - {f"user:{each}" for each in desk.values.operators}):
+    for who in sorted(each for each in has - allowed if not desk.values.may_read(each)):
         if prune:
-            desk.change(f"{who} may not read {row.name} any more", *_binding("remove", row, who))
+            desk.change(
+                f"{who} may not read {row.name} any more", *_binding("remove", row.name, who)
+            )
         else:
             desk.journal.write(
                 "note", f"{who} may read {row.name} without the catalogue's leave: --prune ends it"
             )
 
 
-def _binding(verb: str, row: Row[object], who: str) -> tuple[str, ...]:
+def _binding(verb: str, secret: str, who: str) -> tuple[str, ...]:
     return (
         "secrets",
         f"{verb}-iam-policy-binding",
-        row.name,
+        secret,
         f"--member={who}",
         f"--role={READER}",
     )
+
+
+# -- the collector -----------------------------------------------------------------------------
+
+
+def _collector(desk: Desk, services: Collection[Service]) -> None:
+    """Its configuration, as a secret because Cloud Run mounts no other files; who may read it."""
+    there = {secret["name"].rpartition("/")[2] for secret in desk.look("secrets", "list")}
+    present = COLLECTOR_SECRET in there
+    _configuration(desk, present=present)
+    policy = desk.look("secrets", "get-iam-policy", COLLECTOR_SECRET) if present else ()
+    has = policies.holders(policy, READER)
+    for service in services:
+        who = access.member(service, desk.values.project)
+        what = f"{service} may read {COLLECTOR_SECRET}"
+        if who in has:
+            desk.journal.write("already", what)
+        else:
+            desk.change(what, *_binding("add", COLLECTOR_SECRET, who))
+
+
+def _configuration(desk: Desk, *, present: bool) -> None:
+    wanted, given = collector_yaml(), "--data-file=-"
+    if not present:
+        words = ("secrets", "create", COLLECTOR_SECRET, *_replication(desk), given)
+        desk.change(f"Created the secret {COLLECTOR_SECRET}", *words, given=wanted)
+        return
+    ran = desk.ask("secrets", "versions", "access", "latest", f"--secret={COLLECTOR_SECRET}")
+    if ran.code == 0 and ran.out.strip() == wanted.strip():
+        desk.journal.write("already", f"The secret {COLLECTOR_SECRET} is as it is to be")
+        return
+    desk.change(
+        f"Added a version of {COLLECTOR_SECRET}: instances that start from now on have it",
+        *("secrets", "versions", "add", COLLECTOR_SECRET, given),
+        given=wanted,
+    )
+
+
+def _metric_writers(desk: Desk, services: Collection[Service]) -> None:
+    """Each service's account, as which its collector runs, may write metrics."""
+    project = desk.values.project
+    # Looked at anew: its audit logs may have been switched on just now.
+    has = policies.holders(desk.look("projects", "get-iam-policy", project), METRIC_WRITER)
+    for service in services:
+        who = access.member(service, project)
+        if who in has:
+            desk.journal.write("already", f"{service} may write metrics")
+            continue
+        desk.change(
+            f"{service} may write metrics",
+            *("projects", "add-iam-policy-binding", project),
+            *(f"--member={who}", f"--role={METRIC_WRITER}", "--condition=None"),
+        )
 
 
 # -- accounts and the project ------------------------------------------------------------------
