@@ -7,9 +7,11 @@ container that started. What exceeds that was read by something else than a star
 also tells of the starts of containers, there may be no more complete sets in a burst than starts in
 the `START_UP` seconds before its end, and the burst has to begin after one.
 
-What this rests on: a service has at least two static secrets (checked), and one process a container loads them (`pgp-services
-run` loads before it forks). A start whose call was answered and repeated all the same, by a time-out at
-its side, is a finding too: rather one too many.
+What this rests on: a service has at least two static secrets (checked), and one process a container loads them:
+each worker of `pgp-services run` loads for itself, and the manifests give a service one. With more of them the
+sets beyond the containers' starts are findings. So is the set of a worker that takes the place of one that
+died, if the log tells of starts; the runbook of the incident tells it from a read during a request. A start whose
+call was answered and repeated all the same, by a time-out at its side, is a finding too: rather one too many.
 """
 
 from __future__ import annotations
