@@ -93,10 +93,14 @@ def test_names_choose(command):
     assert "SPLIT2" in wrong.stderr
 
 
-def test_a_terminal_says_how_wide_the_table_is(command):
-    shown = command("list", "web", FORCE_COLOR="1", COLUMNS="70").stdout
+@pytest.mark.parametrize(("columns", "is_table"), [(60, False), (90, False), (140, True)])
+def test_a_terminal_says_how_wide_it_is_and_no_name_is_broken(command, columns, is_table):
+    shown = command("list", FORCE_COLOR="1", COLUMNS=str(columns)).stdout
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert max(map(len, plain.splitlines())) <= 70
+    assert max(map(len, plain.splitlines())) <= columns
+    for name in [*Service, *catalogue.CATALOGUE]:
+        assert name in plain
+    assert ("│" in plain) is is_table
 
 
 def test_help_tells_the_exit_codes(command):
