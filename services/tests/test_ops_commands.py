@@ -1016,6 +1016,9 @@ def test_the_audit_as_a_command(ops, tmp_path):
     assert "No findings." in ops("audit", "sources", str(bad), values=False)
     told = ops("audit", "sources", str(bad), "--host", "*.pgp.example", code=3, values=False)
     assert "hard-coded-url" in told
+    (tmp_path / "empty").mkdir()
+    told = ops("audit", "sources", str(tmp_path / "empty"), code=2, values=False)
+    assert "0 files audited" in told
     document = json.loads(
         ops(
             "audit", "sources", str(bad), "--host", "*.pgp.example", "--json", code=3, values=False

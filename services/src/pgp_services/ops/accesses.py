@@ -8,10 +8,11 @@ also tells of the starts of containers, there may be no more complete sets in a 
 the `START_UP` seconds before its end, and the burst has to begin after one. A log that has such lines for any service
 has them for all: a service without one did not start.
 
-What this rests on: a service has at least two static secrets (checked), and one process a container loads them (one worker).
-A worker that died and was started again in a living container loads them too, and is a finding: nothing in the log
-tells it from a thief with the service's identity. A start whose call was answered and repeated all the same, by a time-out at
-its side, is a finding too: rather one too many.
+What this rests on: a service has at least two static secrets (checked), and one process a container loads them:
+each worker of `pgp-services run` loads for itself, and the manifests give a service one. With more of them the
+sets beyond the containers' starts are findings. So is the set of a worker that takes the place of one that
+died, if the log tells of starts; the runbook of the incident tells it from a read during a request. A start whose
+call was answered and repeated all the same, by a time-out at its side, is a finding too: rather one too many.
 """
 
 from __future__ import annotations
