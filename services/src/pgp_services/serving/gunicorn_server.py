@@ -59,7 +59,7 @@ class _Shared:
     Nothing is locked: who loses a race pauses for less, or tells what was told.
     """
 
-    _FORMAT = "?BI"
+    _FORMAT, _REST = "=?BI", "=BI"  # the flag has a byte of its own: it is never written back
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, struct.calcsize(self._FORMAT))
@@ -83,10 +83,10 @@ class _Shared:
             How many have failed before it, since one loaded, `_DOUBLINGS` at most; and whether
             this is another reason than the last one's.
         """
-        has_served, failures, last = self._read()
+        _, failures, last = self._read()
         told = zlib.crc32(why.encode())
         more = min(failures + 1, _DOUBLINGS)
-        struct.pack_into(self._FORMAT, self._memory, 0, has_served, more, told)
+        struct.pack_into(self._REST, self._memory, 1, more, told)
         return failures, told != last
 
 
