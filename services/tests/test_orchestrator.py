@@ -151,6 +151,18 @@ def test_401_for_a_token_that_is_not_for_it(orchestrator, tasks_server, new_key)
     assert tasks_server.tasks == []
 
 
+def test_a_bad_claim_that_comes_as_a_task_is_not_repeated(orchestrator, tasks_server, caplog):
+    """Old fault: whatever a user claimed was delivered again and again, and each time an error."""
+    caplog.set_level("INFO")
+    headers = {"X-CloudTasks-TaskName": "claim"}
+    status, content, _ = orchestrator.post(PATH, {"token": "x.y"}, headers)
+    assert (status, content["status"]) == (200, "refused")
+    assert sum("The claim is refused" in message for message in caplog.messages) == 1
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+    assert orchestrator.post(PATH, {"payment": {}}, headers)[0] == 400
+    assert tasks_server.tasks == []
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"nonsense", b"[]", b"{}", b'{"token": 7}', b'{"token": null}', b'{"payment": []}'],
