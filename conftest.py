@@ -25,6 +25,10 @@ if hasattr(os, "register_at_fork"):
     # A child that hangs, in whatever library was forked with it, fails its test and not the whole run.
     os.register_at_fork(after_in_child=lambda: signal.alarm(120))
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what it runs in the background; tests send it, to themselves and to programs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/*.md"],

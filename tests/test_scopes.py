@@ -49,6 +49,21 @@ def rotate(source, number):
     source.add("SCOPE_KEY", f"k{number}")
 
 
+def settle(secrets):
+    """Wait until no fetch is in the air: one that is when a pair is rotated may bring half of it."""
+    cache = secrets._cache
+    for entry in cache._entries.values():
+        while (flight := entry.flight) is not None:
+            flight.outcome.result(10)
+
+
+def land(secrets, name):
+    """Wait for one of those that are in the air, unless it has landed."""
+    flight = secrets._cache._entries[getattr(secrets, name)._spec].flight
+    if flight is not None:
+        flight.outcome.result(10)
+
+
 # promise 1
 def test_one_value_a_scope_although_the_source_and_the_cache_move_on(pair, source, clock):
     with request_scope():
@@ -91,6 +106,7 @@ def test_a_pair_rotated_together_is_never_read_torn(source, clock, make, first, 
     secrets.user()
     clock.advance(3)
     secrets.key()
+    settle(secrets)
     rotate(source, 2)
     for _ in range(20):
         clock.advance(0.5)
@@ -126,6 +142,7 @@ def test_three_rotated_together_are_never_read_torn(source, clock, make, contain
         getattr(secrets, name)()
         clock.advance(1)
     for number in range(2, 6):
+        settle(secrets)
         rotate_three(source, number)
         for _ in range(15):
             clock.advance(0.5)
@@ -133,6 +150,110 @@ def test_three_rotated_together_are_never_read_torn(source, clock, make, contain
                 seen = {getattr(secrets, name)()[1:] for name in order}
             assert len(seen) == 1
         assert seen == {str(number)}
+
+
+@pytest.fixture(params=["first read late", "read late"])
+def slow_third(request, source, clock, make):
+    """User and key are known and fresh; the url, which the key took along, is still in flight."""
+    rotate_three(source, 1)
+    secrets = make(Trio)
+    if request.param == "read late":
+        secrets.load()
+        clock.advance(6)
+    secrets.user()
+    clock.advance(1)
+    secrets.url()
+    settle(secrets)
+    clock.advance(1)
+    hold = source.hold("SCOPE_URL")
+    assert secrets.key() == "k1"
+    assert hold.entered.wait(10)
+    yield secrets, hold
+    hold.release()
+
+
+# promise 1: neither of the two was in flight when they were rotated
+def test_a_third_that_is_still_in_flight_tears_no_pair(slow_third, source, clock):
+    secrets, hold = slow_third
+    clock.advance(1)
+    rotate(source, 2)
+    clock.advance(2)
+    with request_scope():
+        assert secrets.user() == "u1"  # due: it is refreshed, and takes the key along
+        land(secrets, "key")
+        assert secrets.key() == "k1"
+    hold.release()
+    settle(secrets)
+    with request_scope():
+        assert (secrets.user(), secrets.key()) == ("u2", "k2")
+
+
+# promise 1
+def test_nor_when_it_lands_before_the_other_half_of_the_pair(slow_third, source, clock):
+    secrets, hold = slow_third
+    clock.advance(1)
+    rotate(source, 2)
+    clock.advance(2)
+    other = source.hold("SCOPE_USER")
+    secrets.user()
+    land(secrets, "key")
+    hold.release()
+    land(secrets, "url")
+    with request_scope():
+        assert (secrets.user(), secrets.key()) == ("u1", "k1")
+    other.release()
+    settle(secrets)
+    with request_scope():
+        assert (secrets.user(), secrets.key()) == ("u2", "k2")
+
+
+# promise 1
+def test_a_slow_wave_publishes_nothing_of_the_one_that_overtook_it(source, clock, make):
+    rotate_three(source, 1)
+    secrets = make(Trio)
+    secrets.load()
+    secrets.url(), secrets.key()
+    rotate(source, 2)
+    slow = source.hold("SCOPE_URL")
+    clock.advance(4)
+    secrets.user()  # due: takes both along
+    assert slow.entered.wait(10)
+    land(secrets, "user"), land(secrets, "key")
+    with request_scope():
+        assert (secrets.user(), secrets.key()) == ("u1", "k1")
+    rotate(source, 3)
+    half = source.hold("SCOPE_USER")
+    clock.advance(4)
+    secrets.key()  # due again
+    assert half.entered.wait(10)
+    land(secrets, "key")
+    slow.release()
+    land(secrets, "url")
+    with request_scope():
+        assert (secrets.user(), secrets.key()) == ("u2", "k2")
+    half.release()
+    settle(secrets)
+    with request_scope():
+        assert (secrets.user(), secrets.key()) == ("u3", "k3")
+
+
+# promises 1 and 7
+def test_what_a_wave_has_published_stays_when_a_slower_one_settles(pair, source):
+    def shown():
+        return pair._cache.generation[pair.key._spec].version
+
+    pair.user(), pair.key()
+    hold = source.hold("SCOPE_USER")
+    source.add("SCOPE_KEY", "k2")
+    assert pair.key.refresh() is True  # takes the user along
+    assert hold.entered.wait(10)
+    assert shown() == 1
+    source.add("SCOPE_KEY", "k3")
+    assert pair.key.refresh() is True
+    assert shown() == 3
+    hold.release()
+    settle(pair)
+    assert shown() == 3
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -151,6 +272,7 @@ async def test_nor_by_coroutines_that_read_them_at_once(source, clock, make, con
 
     await request(order, together=False)
     for number in range(2, 6):
+        settle(secrets)
         rotate_three(source, number)
         for _ in range(15):
             clock.advance(0.5)

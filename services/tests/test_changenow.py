@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from email.utils import format_datetime
+from itertools import chain, repeat
 
 import httpx
 import pytest
@@ -201,8 +202,11 @@ def test_a_new_key_that_is_refused_too_ends_the_call(
 def test_a_key_that_changes_with_the_budget_spent_is_unavailable(
     estimate, client_with, rotating_key, key, new_key, changenow_server, clock
 ):
+    pauses = chain([0.0], repeat(7.97))  # the attempt with the old key has its time
     rotating = rotating_key(
-        key, after_refresh=new_key(), on_read=lambda: setattr(clock, "now", clock.now + 7.97)
+        key,
+        after_refresh=new_key(),
+        on_read=lambda: setattr(clock, "now", clock.now + next(pauses)),
     )
     changenow_server.revoke()
     with pytest.raises(ChangeNowUnavailable, match="replaced"):
@@ -570,6 +574,7 @@ MADE = {
         {"id": ""},
         {"id": 5},
         {"id": "with blank"},
+        {"id": "with.point"},
         {"payinAddress": None},
         {"payinAddress": ""},
         {"payoutAddress": "line\nbreak"},
@@ -579,7 +584,7 @@ MADE = {
         {"toAmount": -1},
         {"toAmount": None},
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_an_unusable_exchange_is_refused(exchanges, changenow_server, change):
     changenow_server.fail(Fault(200, json.dumps({**MADE, **change}).encode()))

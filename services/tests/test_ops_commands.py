@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pgp_services import catalogue
 from pgp_services.cli import app
-from pgp_services.names import Service
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops import access, gcloud, pilot, waves
 from pgp_services.ops.desk import Desk
 from pgp_services.ops.failures import OpsError, RefusedError
@@ -285,7 +285,7 @@ def test_base_sets_up_everything_once(google, ops):
     told = ops("deploy", "base")
     assert len(google.secrets.keys() - {"otel-collector"}) == 55
     assert len(google.accounts) == 17
-    assert len(google.queues) == 15
+    assert len(google.queues) == 16
     assert "has no version: pgp-config rotate" in told
     assert google.project_policy["auditConfigs"] == [
         {
@@ -295,6 +295,7 @@ def test_base_sets_up_everything_once(google, ops):
     ]
     # One payment after the other.
     assert google.queues["hostpay3"]["rateLimits"] == {"maxConcurrentDispatches": 1}
+    assert google.queues[LEDGER_QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
     assert google.queues["hostpay2"]["rateLimits"] == {}
     readers = {
         binding["members"][0] for binding in google.policies["HOST_WALLET_PRIVATE_KEY"]["bindings"]

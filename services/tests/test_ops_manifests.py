@@ -191,6 +191,7 @@ def test_a_project_with_a_domain():
         (("SIGNUP_SECRET_KEY: 1", "SIGNUP_SECRET_KEY: true"), "pinned.SIGNUP_SECRET_KEY"),
         (("SIGNUP_SECRET_KEY: 1", "SIGNUP_SECRET_KEY: '1'"), "pinned.SIGNUP_SECRET_KEY"),
         (("[hostpay2]", "[hostpay2, hostpay3]"), "queues has hostpay3 under several secrets"),
+        (("[invite]", "[pgp-hostpay3-ledger]"), "queues has pgp-hostpay3-ledger under several"),
         ((f"pgp-services{DIGEST}", "pgp-services:0.1.0"), "image: write HOST/PATH@sha256:DIGEST"),
         (
             (f"otelcol-google{DIGEST}", "otelcol-google:1"),

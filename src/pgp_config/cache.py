@@ -8,7 +8,8 @@ differs between threads and coroutines. Terms:
 - A *wave* is the flights that start together: a secret that is due takes along the others that are in
   use, so that secrets which were rotated together are confirmed, and seen, together.
 - A wave has *settled* when each of its flights has landed, or was given up as overdue.
-- A *generation* is what scopes pin: an immutable mapping that changes once a wave has settled.
+- A *generation* is what scopes pin: an immutable mapping. New versions enter it once their wave has
+  settled; what a wave merely confirms, or brings for the first time, enters it at once.
 - An *overlap* is the time in which a key ring's previous version is in use beside the current one.
 - A *look* is a fetch of one version by its number, which never makes it the newest.
 - An *announcement* is a push's word that a version exists. Its flight fetches that very number, which
@@ -214,7 +215,7 @@ class _Wave:
         asked_at: Monotonic seconds at which it started; none of its calls begins earlier.
         tick: Logical time of that start.
         pending: Flights that have not landed.
-        landed: The secrets of which they brought a good version.
+        landed: The new versions that they brought, by secret.
     """
 
     __slots__ = ("asked_at", "landed", "pending", "tick")
@@ -223,7 +224,7 @@ class _Wave:
         self.asked_at = now
         self.tick = tick()
         self.pending = 0
-        self.landed: list[_Entry] = []
+        self.landed: dict[_Entry, Known[Any]] = {}
 
 
 @dataclass(slots=True, eq=False)
@@ -236,6 +237,7 @@ class _Entry:
         doubted_until: Monotonic seconds until which that is taken for granted.
         doubts: How many such numbers were announced in a row.
         withdrawn_until: Monotonic seconds before which the end of a version is not acted on again.
+        shown: Logical time of the start of the wave that brought what the generation has of it.
     """
 
     spec: Spec[Any]
@@ -256,6 +258,7 @@ class _Entry:
     doubted_until: float = -inf
     doubts: int = 0
     withdrawn_until: float = -inf
+    shown: int = 0
     read_at: float = -inf
     alive: dict[int, tuple[weakref.ref[Known[Any]], int]] = field(default_factory=dict)
     released: Callable[[object], None] | None = None
@@ -575,7 +578,7 @@ class Cache:
             ahead = entry.flight if flight in (entry.flight, entry.queued) else None
             if ahead is not None and ahead.wave is not None:
                 events.append(self._refuse(entry, error))
-                self._leave_wave(entry, ahead, landed=False)
+                self._leave_wave(entry, ahead, error)
         for event in events:
             self.tell(event)
         return error
@@ -1122,7 +1125,7 @@ class Cache:
                     flight.wave is not None and not goes_on
                 ):  # else it was counted when it was given up
                     events.append(self._refuse(entry, outcome))
-            self._leave_wave(entry, flight, landed=isinstance(outcome, Known))
+            self._leave_wave(entry, flight, outcome)
             entry.flight, queued, entry.queued = None, entry.queued, None
             if goes_on:
                 ended.extend(self._go_on(entry, outcome, queued))
@@ -1182,22 +1185,39 @@ class Cache:
         """Seconds for which nothing is tried again after one failure more than so many in a row."""
         return pause_after(failures, self._chance())
 
-    def _leave_wave(self, entry: _Entry, flight: Flight, *, landed: bool) -> None:
+    def _leave_wave(
+        self, entry: _Entry, flight: Flight, outcome: Known[Any] | PgpConfigError
+    ) -> None:
         wave, flight.wave = flight.wave, None
-        if wave is None:  # it was given up, and its wave went on
-            self._publish([entry] if landed else [])
+        if isinstance(outcome, Known):
+            if wave is None:  # it was given up, and its wave went on
+                self._publish({entry: outcome}, tick())
+            elif self._replaces_shown(entry, outcome):
+                wave.landed[entry] = outcome
+            else:
+                # Now: a scope that finds it in its pin does not look further, where there may be a newer one
+                # than that of what it has read already.
+                self._publish({entry: outcome}, wave.tick)
+        if wave is None:
             return
         wave.pending -= 1
-        if landed:
-            wave.landed.append(entry)
         if wave.pending == 0:
-            self._publish(wave.landed)
+            self._publish(wave.landed, wave.tick)
             self._ahead.discard(wave.tick - 1)
             self.after = max(self._ahead, default=0)
 
-    def _publish(self, landed: Iterable[_Entry]) -> None:
-        # What is known now, not what a wave brought: a later one may have overtaken it.
-        news = {entry.spec: entry.known for entry in landed if entry.known is not None}
+    def _replaces_shown(self, entry: _Entry, known: Known[Any]) -> bool:
+        """Whether it takes the place of another version that scopes are shown."""
+        shown = self.generation.get(entry.spec)
+        return shown is not None and (shown.version, shown.mark) != (known.version, known.mark)
+
+    def _publish(self, brought: Mapping[_Entry, Known[Any]], since: int) -> None:
+        # What this wave brought, not what is known now: a wave that overtook it publishes its own, as a
+        # whole, and what it has published already stays.
+        news = {}
+        for entry, known in brought.items():
+            if entry.shown <= since:
+                entry.shown, news[entry.spec] = since, known
         if news:
             self.generation = {**self.generation, **news}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgp_services import catalogue
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops import access, policies
 from pgp_services.ops.access import ACTOR, ENQUEUER, METRIC_WRITER, READER
 from pgp_services.ops.monitoring import COLLECTOR_SECRET, collector_yaml
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pgp_services.catalogue import Row
-    from pgp_services.names import Service
     from pgp_services.ops.desk import Desk
 
 #: The APIs that the fleet calls, or is deployed with.
@@ -48,6 +49,15 @@ _ONE_AT_A_TIME = {"--max-concurrent-dispatches": ("rateLimits", "maxConcurrentDi
 
 #: The queue of the service that signs payments.
 PAYING_QUEUE = "PGP_HOSTPAY3_QUEUE"
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """A queue, and who puts tasks into it."""
+
+    senders: frozenset[Service]
+    one_at_a_time: bool
+
 
 #: Roles over a whole project that no service needs: with them it reads, or lets itself read, every secret.
 _TOO_MUCH = frozenset({READER, "roles/secretmanager.admin", "roles/owner", "roles/editor"})
@@ -120,21 +130,15 @@ def _accounts(desk: Desk, services: Collection[Service]) -> set[str]:
 
 def _queues(desk: Desk, services: Collection[Service]) -> None:
     where = f"--location={desk.values.region}"
-    wanted = {
-        queue: name
-        for name in queue_secrets()
-        if catalogue.CATALOGUE[name].readers & set(services)
-        for queue in desk.values.queues[name]
-    }
+    wanted = _wanted_queues(desk, services)
     listed = desk.look("tasks", "queues", "list", where)
     found = {queue["name"].rpartition("/")[2]: queue for queue in listed}
     present = [queue for queue in wanted if queue in found]
     looks = [("tasks", "queues", "get-iam-policy", queue, where) for queue in present]
     granted = dict(zip(present, desk.look_all(looks), strict=True))
-    for queue, name in wanted.items():
-        _queue(desk, queue, name, found.get(queue))
-        senders = [each for each in services if each in catalogue.CATALOGUE[name].readers]
-        for service in senders:
+    for queue, what in wanted.items():
+        _queue(desk, queue, what, found.get(queue))
+        for service in (each for each in services if each in what.senders):
             who = access.member(service, desk.values.project)
             if who in policies.holders(granted.get(queue), ENQUEUER):
                 desk.journal.write("already", f"{service} may put tasks into {queue}")
@@ -146,9 +150,20 @@ def _queues(desk: Desk, services: Collection[Service]) -> None:
             )
 
 
-def _queue(desk: Desk, queue: str, secret: str, found: dict[str, Any] | None) -> None:
+def _wanted_queues(desk: Desk, services: Collection[Service]) -> dict[str, _Queue]:
+    """Those behind the secrets, and the one that no secret names."""
+    wanted = {
+        queue: _Queue(catalogue.CATALOGUE[name].readers, name == PAYING_QUEUE)
+        for name in queue_secrets()
+        for queue in desk.values.queues[name]
+    }
+    wanted[LEDGER_QUEUE] = _Queue(frozenset({Service.HOSTPAY3}), one_at_a_time=True)
+    return {queue: what for queue, what in wanted.items() if what.senders & set(services)}
+
+
+def _queue(desk: Desk, queue: str, what: _Queue, found: dict[str, Any] | None) -> None:
     where = f"--location={desk.values.region}"
-    settings = {**_RETRIES, **(_ONE_AT_A_TIME if secret == PAYING_QUEUE else {})}
+    settings = {**_RETRIES, **(_ONE_AT_A_TIME if what.one_at_a_time else {})}
     flags = {flag: f"{flag}={value}" for flag, (_, _, value) in settings.items()}
     if found is None:
         desk.change(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgp_services.names import Service
+from pgp_services.names import PUBLIC, Service
 from pgp_services.ops import access, monitoring
 from pgp_services.ops.manifests import as_yaml, manifest
 from pgp_services.ops.waves import DEFAULT
@@ -41,7 +41,7 @@ def files_of(values: Values) -> dict[str, str]:
             "roles": roles,
             "overProject": [] if values.collector is None else [access.METRIC_WRITER],
             "calledBy": [access.cloud_name(each) for each in access.callers_of(service)],
-            "public": service in access.PUBLIC,
+            "public": service in PUBLIC,
         }
         files[f"iam/{name}.yaml"] = _OF_RIGHTS + as_yaml(rights)
     return files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgp_services.names import PUBLIC
 from pgp_services.ops import access, policies
 from pgp_services.ops.access import INVOKER
 from pgp_services.ops.failures import OpsError
@@ -126,7 +127,7 @@ def _let_call(desk: Desk, service: Service, found: dict[str, Any] | None) -> Non
 def _callers(desk: Desk, service: Service) -> list[str]:
     project = desk.values.project
     fleet = [access.member(caller, project) for caller in access.callers_of(service)]
-    world = ["allUsers"] if service in access.PUBLIC else []
+    world = ["allUsers"] if service in PUBLIC else []
     return [*fleet, *desk.values.invokers.get(service, []), *world]
 
 
