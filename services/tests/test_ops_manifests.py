@@ -12,7 +12,7 @@ from pgp_services import catalogue, registry
 from pgp_services.names import Service
 from pgp_services.ops import access
 from pgp_services.ops.failures import OpsError
-from pgp_services.ops.generated import differing
+from pgp_services.ops.generated import differing, files_of
 from pgp_services.ops.manifests import candidate, manifest, revision_of, settings_of, shape_of
 from pgp_services.ops.values import values_from
 from pgp_services.settings import Settings
@@ -142,6 +142,9 @@ def test_without_a_collector_a_service_stands_alone():
     assert len(spec["containers"]) == 1
     assert "volumes" not in spec
     assert "OTEL" not in str(alone)
+    rights = files_of(VALUES.model_copy(update={"collector": None}))["iam/pgp-web-v1.yaml"]
+    assert yaml.safe_load(rights)["overProject"] == []
+    assert "otel-collector" not in rights
 
 
 def test_no_manifest_holds_a_secrets_name_but_in_its_pins():
