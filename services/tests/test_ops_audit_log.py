@@ -231,10 +231,10 @@ def test_every_service_with_static_secrets_has_two_at_least():
         '{"entries": []}',
         '{"some": "thing", "timestamp": "2026-11-02T09:00:00Z"}',
         '[{"logName": 1, "timestamp": "2026-11-02T09:00:00Z"}]',
-        '[{"protoPayload": {"methodName": "x.SecretManagerService.AccessSecretVersion"}}]',
-        '[{"protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1"}}]',
-        '[{"protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A/versions/1", "timestamp": "2026-11-02T09:00:00"}}]',
-        '[{"protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A"}, "timestamp": "2026-11-02T09:00:00"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "x.SecretManagerService.AccessSecretVersion"}, "timestamp": "2026-11-02T09:00:00Z"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1"}, "timestamp": "2026-11-02T09:00:00Z"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A/versions/1", "x": 1}, "timestamp": "2026-11-02T09:00:00"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A"}, "timestamp": "2026-11-02T09:00:00"}]',
     ],
 )
 def test_what_is_no_export_is_refused(text):

@@ -12,7 +12,7 @@ from pgp_services import catalogue, registry
 from pgp_services.names import Service
 from pgp_services.ops import access
 from pgp_services.ops.failures import OpsError
-from pgp_services.ops.generated import differing
+from pgp_services.ops.generated import differing, files_of
 from pgp_services.ops.manifests import candidate, manifest, revision_of, settings_of, shape_of
 from pgp_services.ops.values import values_from
 from pgp_services.settings import Settings
@@ -142,6 +142,9 @@ def test_without_a_collector_a_service_stands_alone():
     assert len(spec["containers"]) == 1
     assert "volumes" not in spec
     assert "OTEL" not in str(alone)
+    rights = files_of(VALUES.model_copy(update={"collector": None}))["iam/pgp-web-v1.yaml"]
+    assert yaml.safe_load(rights)["overProject"] == []
+    assert "otel-collector" not in rights
 
 
 def test_no_manifest_holds_a_secrets_name_but_in_its_pins():
@@ -191,6 +194,7 @@ def test_a_project_with_a_domain():
         (("SIGNUP_SECRET_KEY: 1", "SIGNUP_SECRET_KEY: true"), "pinned.SIGNUP_SECRET_KEY"),
         (("SIGNUP_SECRET_KEY: 1", "SIGNUP_SECRET_KEY: '1'"), "pinned.SIGNUP_SECRET_KEY"),
         (("[hostpay2]", "[hostpay2, hostpay3]"), "queues has hostpay3 under several secrets"),
+        (("[invite]", "[pgp-hostpay3-ledger]"), "queues has pgp-hostpay3-ledger under several"),
         ((f"pgp-services{DIGEST}", "pgp-services:0.1.0"), "image: write HOST/PATH@sha256:DIGEST"),
         (
             (f"otelcol-google{DIGEST}", "otelcol-google:1"),

@@ -19,7 +19,7 @@ from pydantic import model_validator as validator
 
 from pgp_services import catalogue
 from pgp_services.catalogue import Location, ProjectId, QueueId  # noqa: TC001  pydantic reads them
-from pgp_services.names import Service  # noqa: TC001  as above
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops.failures import OpsError
 
 if TYPE_CHECKING:
@@ -164,11 +164,12 @@ def queue_secrets() -> list[str]:
 
 def _refuse_shared_queues(queues: Mapping[str, list[str]]) -> None:
     """A queue has the settings and the senders of one secret: a payment would not be alone in a shared one."""
-    used = Counter(queue for queues_of_one in queues.values() for queue in set(queues_of_one))
+    used = Counter([LEDGER_QUEUE])  # HOSTPAY3's, of which no secret holds the name
+    used.update(queue for queues_of_one in queues.values() for queue in set(queues_of_one))
     shared = sorted(queue for queue, times in used.items() if times > 1)
     if shared:
         raise ValueError(
-            f"queues has {', '.join(shared)} under several secrets: give each its own"
+            f"queues has {', '.join(shared)} under several secrets, or the ledger's own: give each its own"
         )
 
 

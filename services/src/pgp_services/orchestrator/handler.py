@@ -109,10 +109,7 @@ class OrchestratorHandler(TaskHandler):
         """The payment, of NP_IPN as it stands (Cloud Run lets nobody else call), or of a payer's token; and its time."""
         if "token" not in json_object(call.body):
             received = model_in(Received, call.body)
-            return (
-                received.payment,
-                received.received_at,
-            )  # its time is looked at where no claim is refused
+            return received.payment, received.received_at
         keys = [self._signing_key(), self._secondary_key()]
         claims = self.claims_in(SuccessClaims, call, keys)
         self.require_on_time(claims.timestamp)
