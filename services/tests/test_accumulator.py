@@ -124,10 +124,25 @@ def test_400_without_json_or_token(accumulator, body):
     assert accumulator.post("/", body)[0] == 400
 
 
-@pytest.mark.parametrize("field", SENT)
-def test_400_where_nothing_is_left(accumulator, field):
+@pytest.mark.parametrize(("field", "status"), [("token", 502), ("release", 400)])
+def test_where_nothing_is_left_nothing_is_done(accumulator, tasks_server, field, status):
     claims = SENT[field](swap_currency="usdt", amount="0.0000001")
-    assert accumulator.send("/", claims, SUCCESS, field)[0] == 400
+    assert accumulator.send("/", claims, SUCCESS, field)[0] == status
+    assert tasks_server.tasks == []
+
+
+@pytest.mark.parametrize("field", SENT)
+def test_502_for_what_was_caused_too_long_ago(accumulator, tasks_server, field):
+    late = SENT[field](timestamp=int(time.time()) - PAY_WITHIN - 1)
+    assert accumulator.send("/", late, SUCCESS, field)[0] == 502
+    assert tasks_server.tasks == []
+
+
+def test_a_valuation_is_asked_for_with_the_time_of_its_cause(accumulator, tasks_server, claims_of):
+    cause = payment(timestamp=int(time.time()) - PAY_WITHIN + 60)
+    accumulator.send("/", cause, SUCCESS)
+    asked = claims_of(tasks_server.tasks[0], EstimateRequest, accumulator.values[SUCCESS])
+    assert asked.timestamp == cause.timestamp
 
 
 @pytest.mark.parametrize("field", SENT)

@@ -8,7 +8,15 @@ import pytest
 
 from pgp_config import DeclarationError, Memory, request_scope
 from pgp_services import catalogue
-from pgp_services.alerting import INTERVAL, MAX_REASONS, POLICY, Alerting, SlackTeller, alerts_from
+from pgp_services.alerting import (
+    INTERVAL,
+    MAX_REASONS,
+    PAUSE,
+    POLICY,
+    Alerting,
+    SlackTeller,
+    alerts_from,
+)
 from pgp_services.lookalikes.http import Fault
 from pgp_services.lookalikes.slack import SlackServer
 from pgp_services.names import Service
@@ -93,6 +101,22 @@ def test_a_failure_is_logged_once_and_raises_nothing(tell, slack, clock, caplog,
     assert len(caplog.messages) == 2
     assert key not in caplog.text
     assert slack.messages == ["works again"]
+
+
+def test_a_reason_that_was_not_told_is_told_soon(tell, slack, clock):
+    """Old fault: an alert that Slack did not take hushed its reason for a minute."""
+    slack.fail(Fault(400))
+    tell("a failed")
+    tell("a failed")
+    clock.now += PAUSE - 1
+    tell("a failed")
+    assert (len(slack.seen), slack.messages) == (1, [])
+    clock.now += 1
+    tell("a failed")
+    assert slack.messages == ["a failed"]
+    clock.now += INTERVAL - 1
+    tell("a failed")
+    assert len(slack.messages) == 1
 
 
 def test_a_webhook_that_is_replaced_is_used_at_once(tell, slack, source, new_key):

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from pgp_services.batchprocessor.handler import MOST
 from pgp_services.names import Service
-from pgp_services.tokens import BatchDue, BatchPayout, Release, sign
+from pgp_services.tokens import PAY_WITHIN, BatchDue, BatchPayout, Release, sign
 
 SUCCESS, TPS = "SUCCESS_URL_SIGNING_KEY", "TPS_HOSTPAY_SIGNING_KEY"
 
@@ -57,6 +57,19 @@ def test_what_is_due_goes_to_split1(processor, tasks_server, claims_of):
     said = claims_of(first, BatchPayout, processor.values[TPS])
     assert said.model_dump(exclude={"timestamp"}) == due().model_dump(exclude={"timestamp"})
     assert claims_of(second, BatchPayout, processor.values[TPS]).amount == Decimal("0.1")
+
+
+def test_a_batch_goes_on_with_the_time_of_its_cause(processor, tasks_server, claims_of):
+    batch = due(timestamp=int(time.time()) - PAY_WITHIN + 60)
+    processor.process(batch)
+    said = claims_of(tasks_server.tasks[0], BatchPayout, processor.values[TPS])
+    assert said.timestamp == batch.timestamp
+
+
+def test_502_where_one_was_due_too_long_ago_before_anything_is_sent(processor, tasks_server):
+    late = due(batch_id="batch-2", timestamp=int(time.time()) - PAY_WITHIN - 1)
+    assert processor.process(due(), late)[0] == 502
+    assert tasks_server.tasks == []
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"due": []}'])

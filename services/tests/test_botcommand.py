@@ -1,17 +1,21 @@
 """PGP_BOTCOMMAND_v1: commands are answered, and claims go to ORCHESTRATOR."""
 
+import itertools
 import json
 
 import grpc
 import pytest
 
 from pgp_config import DeclarationError
-from pgp_services.botcommand.handler import GREETINGS
+from pgp_services.botcommand.handler import GREETINGS, SLOWLY
+from pgp_services.botcommand.pace import INTERVAL, Pace
 from pgp_services.bots import LATER, NOT_GOOD
 from pgp_services.clients.telegram import TelegramUnavailable, Update
 from pgp_services.clients.updates import UpdateLoop
 from pgp_services.lookalikes.http import Fault
 from pgp_services.names import Service
+
+TOKEN = f"abc-DEF_1.{'s' * 43}"
 
 
 @pytest.fixture
@@ -28,25 +32,69 @@ def said(telegram_server):
 
 
 def test_a_claim_is_processed(service, telegram_server, tasks_server):
-    got = service.post("/update", json=update("/claim abc.DEF-1_2"))
+    got = service.post("/update", json=update(f"/claim {TOKEN}"))
     assert (got.status_code, got.json["message"]) == (200, "Command answered")
     (task,) = tasks_server.tasks
     assert (task.queue, task.url) == (
         "pgp-orchestrator-queue",
         "https://orchestrator.example/process-validated-payment",
     )
-    assert json.loads(task.body) == {"token": "abc.DEF-1_2"}
+    assert json.loads(task.body) == {"token": TOKEN}
     assert said(telegram_server) == ["Thank you. If your payment is there, you will be let in."]
     assert telegram_server.messages[0].chat_id == 7
 
 
 def test_a_repeated_claim_is_dropped(service, tasks_server):
-    for _ in range(3):
-        service.post("/update", json=update("/claim abc.def"))
+    for user in range(3):
+        service.post("/update", json=update(f"/claim {TOKEN}", user_id=user))
+    assert (len(tasks_server.tasks), tasks_server.dropped) == (1, 2)
+
+
+@pytest.fixture
+def paced(service, clock, monkeypatch):
+    """Makes claims, each with another token, at the clock's time; whether each made a task."""
+    monkeypatch.setattr(service.container.handler(), "_pace", Pace(clock))
+    numbers = itertools.count()
+
+    def claim(user_id):
+        text = f"/claim {next(numbers)}{TOKEN}"
+        return service.post("/update", json=update(text, user_id=user_id)).status_code
+
+    return claim
+
+
+def test_a_user_claims_once_in_ten_seconds(paced, clock, tasks_server, telegram_server):
+    """Old fault: anybody could fill ORCHESTRATOR's queue."""
+    assert [paced(7) for _ in range(3)] == [200] * 3
+    assert said(telegram_server)[1:] == [SLOWLY] * 2
+    assert len(tasks_server.tasks) == 1
+    paced(8)
+    clock.now += INTERVAL - 1
+    paced(7)
+    assert len(tasks_server.tasks) == 2
+    clock.now += 1
+    paced(7)
+    assert len(tasks_server.tasks) == 3
+
+
+def test_a_claim_that_failed_may_be_made_again_at_once(paced, tasks_server):
+    tasks_server.fail(grpc.StatusCode.NOT_FOUND)
+    assert (paced(7), paced(7)) == (503, 200)
     assert len(tasks_server.tasks) == 1
 
 
-@pytest.mark.parametrize("token", ["", "a b", "a;b", "x" * 8193])
+def test_the_users_who_are_remembered_are_bounded(clock, monkeypatch):
+    monkeypatch.setattr("pgp_services.botcommand.pace.MAX_USERS", 2)
+    pace = Pace(clock)
+    assert [pace.passes(user) for user in (1, 2, 3)] == [True, True, False]
+    clock.now += INTERVAL
+    assert [pace.passes(user) for user in (3, 1, 2)] == [True, True, False]
+    assert len(pace._passed) == 2
+
+
+@pytest.mark.parametrize(
+    "token", ["", "a b", "a;b", "junk", "a.b", f"{TOKEN}s", f"a.{TOKEN}", f"{'x' * 8193}{TOKEN}"]
+)
 def test_what_can_be_no_token_is_told_so(service, telegram_server, tasks_server, token):
     assert service.post("/update", json=update(f"/claim {token}")).status_code == 200
     assert said(telegram_server) == [NOT_GOOD]
@@ -104,14 +152,14 @@ def test_400_for_what_is_no_update(service, body):
 
 def test_whoever_forwards_is_told_of_a_failure(service, tasks_server, telegram_server):
     tasks_server.fail(grpc.StatusCode.NOT_FOUND)
-    assert service.post("/update", json=update("/claim abc.def")).status_code == 503
+    assert service.post("/update", json=update(f"/claim {TOKEN}")).status_code == 503
     assert said(telegram_server) == []
 
 
 def test_in_our_own_loop_who_wrote_is_told_of_a_failure(service, tasks_server, telegram_server):
     tasks_server.fail(grpc.StatusCode.NOT_FOUND)
     with pytest.raises(Exception, match="Cloud Tasks"):
-        service.container.handler().take(Update(**update("/claim abc.def")))
+        service.container.handler().take(Update(**update(f"/claim {TOKEN}")))
     assert said(telegram_server) == [LATER]
 
 
@@ -135,14 +183,14 @@ def test_nobody_is_left_to_apologise_to(service, monkeypatch, telegram_server):
 def test_a_switched_queue_and_url_are_used_by_the_next_claim(service, tasks_server):
     service.source.add("PGP_ORCHESTRATOR_URL", "https://green.example")
     service.source.add("PGP_ORCHESTRATOR_QUEUE", "green")
-    service.post("/update", json=update("/claim abc.def"))
+    service.post("/update", json=update(f"/claim {TOKEN}"))
     assert tasks_server.count() == {
         ("green", "https://green.example/process-validated-payment"): 1
     }
 
 
 def test_its_queues_are_where_the_settings_say(service, tasks_server, asked):
-    service.post("/update", json=update("/claim abc.def"))
+    service.post("/update", json=update(f"/claim {TOKEN}"))
     assert tasks_server.tasks[0].name.startswith("projects/pgp-test/locations/us-central1/")
     with pytest.raises(DeclarationError, match="GOOGLE_CLOUD_REGION"):
         asked(Service.BOTCOMMAND, {"google_region": None})
@@ -157,7 +205,7 @@ def test_it_can_make_a_loop(service):
 
 def test_no_answer_and_no_log_shows_a_secret(service, fleet_values, caplog):
     caplog.set_level("DEBUG")
-    shown = service.post("/update", json=update("/claim CANARY.def")).text + caplog.text
+    shown = service.post("/update", json=update(f"/claim CANARY{TOKEN}")).text + caplog.text
     assert fleet_values["TELEGRAM_BOT_API_TOKEN"] not in shown
     assert "CANARY" not in shown
 

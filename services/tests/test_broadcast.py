@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from pgp_services.broadcast.handler import WRITING
 from pgp_services.jwts import issue
-from pgp_services.lookalikes.http import Fault
+from pgp_services.lookalikes.http import Fault, as_json
 from pgp_services.messages import MAX_CHATS
 from pgp_services.names import Service
 
@@ -62,6 +62,41 @@ def test_one_chat_that_refuses_keeps_none_of_the_others_waiting(service, telegra
 def test_a_message_that_may_have_been_taken_is_said_to_be_so(service, telegram_server):
     telegram_server.fail(Fault(0))
     assert outcomes(service.post(EXECUTE, json=body(1, 2))) == {1: "unknown", 2: "sent"}
+
+
+def test_a_refused_token_is_no_matter_of_the_chats(service, telegram_server, new_key):
+    """Old fault: a 200, and nobody had got anything."""
+    service.source.add("TELEGRAM_BOT_API_TOKEN", f"1:{new_key()[:35]}")
+    assert service.post(EXECUTE, json=body()).status_code == 502
+    assert (len(telegram_server.seen), telegram_server.messages) == (1, [])
+
+
+def test_a_token_that_is_refused_in_between_leaves_the_rest(service, telegram_server, caplog):
+    telegram_server.fail(as_json(200, {"ok": True, "result": {"message_id": 1}}), Fault(401))
+    got = service.post(EXECUTE, json=body(1, 2, 3, 4))
+    assert (got.status_code, got.json["unsent"]) == (200, [2, 3, 4])
+    assert "3 of 4 chats are left over: ask for them again" in caplog.text
+    assert len(telegram_server.seen) == 2
+
+
+def test_503_when_nobody_got_it_and_only_some_refused(service, telegram_server):
+    """Old fault: a 200, by which Cloud Tasks was done."""
+    telegram_server.block(3)
+    telegram_server.flood(300, times=2)
+    got = service.post(EXECUTE, json=body())
+    assert (got.status_code, got.headers["Retry-After"]) == (503, "300")
+    assert telegram_server.messages == []
+
+
+def test_a_chat_that_is_named_twice_is_written_to_once(service, telegram_server):
+    assert service.post(EXECUTE, json=body(1, 1)).json["sent"] == 1
+    assert len(telegram_server.messages) == 1
+
+
+def test_503_when_the_time_is_over_before_the_first(service, monkeypatch):
+    ticks = iter([0.0, WRITING])
+    monkeypatch.setattr(service.container.handler(), "_clock", lambda: next(ticks))
+    assert service.post(EXECUTE, json=body(1)).status_code == 503
 
 
 def test_503_when_nobody_got_it_so_that_it_can_be_repeated(service, telegram_server):

@@ -574,6 +574,7 @@ MADE = {
         {"id": ""},
         {"id": 5},
         {"id": "with blank"},
+        {"id": "with.point"},
         {"payinAddress": None},
         {"payinAddress": ""},
         {"payoutAddress": "line\nbreak"},
@@ -583,7 +584,7 @@ MADE = {
         {"toAmount": -1},
         {"toAmount": None},
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_an_unusable_exchange_is_refused(exchanges, changenow_server, change):
     changenow_server.fail(Fault(200, json.dumps({**MADE, **change}).encode()))

@@ -18,6 +18,7 @@ import typer
 from dependency_injector import providers
 from typer.testing import CliRunner
 
+from pgp_config import SecretUnavailable
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue, cli, registry
 from pgp_services.bots import NOT_GOOD
@@ -92,10 +93,14 @@ def test_names_choose(command):
     assert "SPLIT2" in wrong.stderr
 
 
-def test_a_terminal_says_how_wide_the_table_is(command):
-    shown = command("list", "web", FORCE_COLOR="1", COLUMNS="70").stdout
+@pytest.mark.parametrize(("columns", "is_table"), [(60, False), (90, False), (140, True)])
+def test_a_terminal_says_how_wide_it_is_and_no_name_is_broken(command, columns, is_table):
+    shown = command("list", FORCE_COLOR="1", COLUMNS=str(columns)).stdout
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert max(map(len, plain.splitlines())) <= 70
+    assert max(map(len, plain.splitlines())) <= columns
+    for name in [*Service, *catalogue.CATALOGUE]:
+        assert name in plain
+    assert ("│" in plain) is is_table
 
 
 def test_help_tells_the_exit_codes(command):
@@ -228,6 +233,38 @@ def test_the_static_key_is_loaded_once_by_the_worker_and_not_by_its_parent(start
         assert process.wait(30) == 0
 
 
+def test_a_worker_that_cannot_be_replaced_takes_no_other_one_with_it(started, values):
+    """One secret is disabled, and one worker is killed: the others go on, and its place is filled later."""
+    with SecretManagerEmulator(project="pgp-test") as manager:
+        for name, value in values.items():
+            manager.add(name, value)
+        source = f"gsm://pgp-test?endpoint={manager.endpoint}"
+        process, port = started("split2", "--workers", "3", PGP_CONFIG_SOURCE=source)
+        while manager.calls.count("AccessSecretVersion", "CHANGENOW_API_KEY") < 3:
+            assert got(port, "/healthz") == 200
+        assert [got(port, "/healthz") for _ in range(8)] == [200] * 8
+        victim, *others = psutil.Process(process.pid).children()
+        manager.disable("CHANGENOW_API_KEY", 1)
+        victim.kill()
+        said = []
+        for line in iter(process.stderr.readline, ""):
+            said.append(line)
+            if sum("exited with code 75" in each for each in said) == 2:  # and a third is tried
+                break
+        assert "".join(said).count("it is tried again") == 1
+        assert "Traceback" not in "".join(said)
+        assert process.poll() is None
+        assert all(other.is_running() for other in others)
+        assert [got(port, "/healthz") for _ in range(8)] == [200] * 8
+
+        manager.enable("CHANGENOW_API_KEY", 1)
+        loaded = manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY")
+        while manager.calls.count("AccessSecretVersion", "SUCCESS_URL_SIGNING_KEY") == loaded:
+            assert got(port, "/healthz") == 200
+        process.terminate()
+        assert process.wait(30) == 0
+
+
 @pytest.mark.parametrize("missing", ["CHANGENOW_API_KEY", "TASKS_SERVICE_ACCOUNT"])
 def test_what_is_missing_is_told_as_text(environ, missing):
     del environ[missing]
@@ -337,6 +374,101 @@ def test_a_worker_that_cannot_load_ends_with_the_code_that_ends_gunicorn(
         serve(Service.SPLIT2, listener, workers=1, threads=1)
     assert end.value.code == 4
     assert "CHANGENOW_API_KEY" in capsys.readouterr().err
+
+
+class Replacement:
+    """What a worker is to the server, which is told to end when it has looked so often."""
+
+    ppid = os.getppid()
+
+    def __init__(self, looks=3):
+        self.looks, self.noted = looks, 0
+
+    @property
+    def alive(self):
+        return self.noted < self.looks
+
+    def notify(self):
+        self.noted += 1
+
+
+class Failing:
+    """A service that cannot be made; for reasons that change."""
+
+    def __init__(self, *faults):
+        self.faults = iter(faults)
+
+    def begin(self):
+        pass
+
+    def load(self):
+        raise next(self.faults)
+
+
+@pytest.fixture
+def gunicorn_of(listener, monkeypatch):
+    """A server whose worker this process is, on a clock that each look moves by a tenth of a second."""
+    now = [0.0]
+    clock = SimpleNamespace(
+        monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds)
+    )
+    monkeypatch.setattr("pgp_services.serving.gunicorn_server.time", clock)
+    duplicate = listener.dup()
+    servers = []
+
+    def build(*faults):
+        servers.append(GunicornServer(Failing(*faults), duplicate, workers=2, threads=1, grace=1))
+        return servers[0]
+
+    yield build
+    os.close(servers[0].cfg.address[0])
+
+
+def code_of(gunicorn, worker):
+    gunicorn.cfg.post_fork(None, worker)
+    with pytest.raises(SystemExit) as end:
+        gunicorn.load()
+    assert end.value.__context__ is None
+    return end.value.code
+
+
+def test_pauses_grow_until_a_worker_loads_and_each_reason_is_told_once(gunicorn_of, capsys):
+    one, other = SecretUnavailable("ONE."), SecretUnavailable("OTHER.")
+    gunicorn = gunicorn_of(*[one] * 6, other, one)
+    gunicorn.cfg.post_worker_init(None)
+    looks = []
+    for _ in range(7):
+        looks.append(Replacement(looks=1000))
+        assert code_of(gunicorn, looks[-1]) == os.EX_TEMPFAIL
+    seconds = [round(each.noted / 10) for each in looks]
+    assert seconds == [1, 2, 4, 8, 16, 16, 16]
+    said = capsys.readouterr().err
+    assert (said.count("ONE."), said.count("OTHER.")) == (1, 1)
+    gunicorn.cfg.post_worker_init(None)
+    after = Replacement(looks=1000)
+    assert code_of(gunicorn, after) == os.EX_TEMPFAIL
+    assert round(after.noted / 10) == 1
+    assert "ONE." in capsys.readouterr().err
+
+
+def test_a_pause_ends_with_the_worker_or_its_parent(gunicorn_of):
+    gunicorn = gunicorn_of(*[SecretUnavailable("why")] * 2)
+    gunicorn.cfg.post_worker_init(None)
+    told_to_end, orphan = Replacement(looks=3), Replacement(looks=1000)
+    orphan.ppid = -1
+    assert [code_of(gunicorn, each) for each in (told_to_end, orphan)] == [os.EX_TEMPFAIL] * 2
+    assert (told_to_end.noted, orphan.noted) == (3, 0)
+
+
+def test_a_fault_of_our_own_ends_a_server_that_has_not_served_and_no_other(gunicorn_of, capsys):
+    gunicorn = gunicorn_of(OSError("CANARY"), OSError("CANARY"))
+    with pytest.raises(OSError, match="CANARY"):
+        gunicorn.load()
+    gunicorn.cfg.post_worker_init(None)
+    assert code_of(gunicorn, Replacement()) == os.EX_TEMPFAIL
+    said = capsys.readouterr().err
+    assert "OSError" in said
+    assert "CANARY" not in said
 
 
 @pytest.fixture

@@ -42,6 +42,15 @@ def test_only_failures_that_are_not_the_callers_alert(caplog, alerting, status, 
     assert caplog.messages == [f"PGP_X_v1 (prod) answered {status}: what"]
 
 
+@pytest.mark.parametrize(("alerting", "level"), [(True, "ERROR"), (False, "WARNING")])
+def test_a_task_that_will_never_succeed_alerts(caplog, alerting, level):
+    conduct = Conduct("prod", "INFO", alerting=alerting).applied()
+    told = conduct.report("PGP_X_v1", 401, "what", of_a_task=True)
+    assert [record.levelname for record in caplog.records] == [level]
+    assert told == ("PGP_X_v1 (prod): what" if alerting else None)
+    assert conduct.report("PGP_X_v1", 200, "what", of_a_task=True) is None
+
+
 def test_failures_alert_when_the_settings_are_unknown(caplog):
     UNKNOWN_CONDUCT.report("PGP_X_v1", 503, "what")
     assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -28,7 +28,7 @@ from pgp_services.hostpay3.transactions import (
 from pgp_services.lookalikes.chain import GWEI, Refusal
 from pgp_services.lookalikes.ethereum import EthereumServer
 from pgp_services.lookalikes.http import Fault
-from pgp_services.names import Service
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.settings import Settings
 from pgp_services.tokens import (
     PAY_WITHIN,
@@ -115,8 +115,9 @@ def test_an_order_reserves_a_nonce_and_sends_nothing(hostpay3, chain, tasks_serv
     status, content, _ = hostpay3.send("/", claims, SUCCESS)
     task = tasks_server.tasks[0]
     assert (status, content["task_ids"]) == (200, [task.name.rpartition("/")[2]])
-    assert (task.queue, task.url) == ("pgp-hostpay3-queue", "https://hostpay3.example/")
+    assert (task.queue, task.url) == (LEDGER_QUEUE, "https://hostpay3.example/")
     said = hostpay3.reserved()
+    assert said.queue == "pgp-hostpay3-queue"
     assert (said.chain_id, said.nonce, said.gas, said.sender) == (1, 0, 21_000, sender)
     mark = 0x0A0A0A
     assert (said.max_fee_per_gas, said.max_priority_fee_per_gas) == (21 * GWEI + mark, GWEI + mark)
@@ -195,6 +196,39 @@ def test_two_payouts_are_two_payments(hostpay3, chain):
     assert [hostpay3.reserved(task).nonce for task in (first, second)] == [0, 1]
     chain.mine()
     assert paid(chain) == 2 * WEI
+
+
+def test_an_order_reserves_once_though_its_queue_is_replaced_and_brought_back(
+    hostpay3, chain, tasks_server, sender
+):
+    """Each queue knows the names of its own tasks only: the order comes through both, and is paid once."""
+    first = hostpay3.reserve()
+    hostpay3.step(first)
+    chain.mine()
+    for queue in ("hostpay3-green", "pgp-hostpay3-queue"):
+        hostpay3.source.add("PGP_HOSTPAY3_QUEUE", queue)
+        assert hostpay3.send("/", order(), SUCCESS)[0] == 200
+    assert [task.queue for task in tasks_server.tasks] == [LEDGER_QUEUE, "pgp-hostpay3-queue"]
+    assert (paid(chain), tasks_server.dropped) == (WEI, 2)
+
+
+def test_a_payment_stays_in_its_queue_and_another_begins_in_the_new_one(
+    hostpay3, chain, tasks_server, sender
+):
+    step = hostpay3.reserve()
+    hostpay3.source.add("PGP_HOSTPAY3_QUEUE", "hostpay3-green")
+    hostpay3.step(step)
+    look = tasks_server.tasks[-1]
+    chain.use_nonce(sender)
+    mine_finally(chain)
+    hostpay3.step(look)
+    again = tasks_server.tasks[-1]
+    assert [task.queue for task in (look, again)] == ["pgp-hostpay3-queue"] * 2
+    hostpay3.step(again)
+    assert tasks_server.tasks[-1].queue == LEDGER_QUEUE
+    hostpay3.reserve(payout_id="0b" * 32)
+    hostpay3.step()
+    assert tasks_server.tasks[-1].queue == "hostpay3-green"
 
 
 # -- lost answers ----------------------------------------------------------------------------

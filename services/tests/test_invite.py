@@ -5,6 +5,8 @@ import time
 import pytest
 from pydantic import SecretStr
 
+from pgp_services.invite import handler as invite
+from pgp_services.lookalikes.http import Fault
 from pgp_services.names import Service
 from pgp_services.tokens import InviteRequest, sign
 
@@ -40,6 +42,75 @@ def test_a_payer_gets_a_link_for_one(service, telegram_server, token):
     assert message.chat_id == 12345
     assert message.text.endswith(link.link)
     assert link.link not in got.text
+    assert link.name == "Payment 5077125051"
+    assert telegram_server.revoked == []
+
+
+def test_a_name_is_as_long_as_telegram_takes_it(service, telegram_server, token):
+    assert service.post("/", json={"token": token(payment_id="p" * 100)}).status_code == 200
+    assert telegram_server.links[0].name == "Payment " + "p" * 24
+
+
+def test_a_repeat_makes_no_second_link(service, telegram_server, token):
+    answers = [service.post("/", json={"token": token()}).json["message"] for _ in range(2)]
+    assert answers == ["Invited", "Invited already"]
+    assert service.post("/", json={"token": token(payment_id="2")}).json["message"] == "Invited"
+    assert (len(telegram_server.links), len(telegram_server.messages)) == (2, 2)
+
+
+def test_what_is_remembered_is_bounded(service, telegram_server, token, monkeypatch):
+    monkeypatch.setattr(invite, "MAX_REMEMBERED", 1)
+    for payment in ("1", "2", "2", "1"):
+        service.post("/", json={"token": token(payment_id=payment)})
+    assert len(telegram_server.links) == 3
+
+
+def test_a_payer_who_has_blocked_the_bot_gets_no_link(service, telegram_server, token, caplog):
+    """Old fault: each delivery was a 502, and left a link that was good."""
+    telegram_server.block(12345)
+    got = service.post("/", json={"token": token()})
+    assert (got.status_code, got.json["status"]) == (200, "not delivered")
+    assert [link.link for link in telegram_server.links] == telegram_server.revoked
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_link_that_was_not_sent_is_revoked_and_a_repeat_makes_another(
+    service, telegram_server, token, monkeypatch, status
+):
+    telegram = service.container.handler()._telegram
+    send = telegram.send_message
+
+    def failing(*message):
+        telegram_server.fail(Fault(status))
+        return send(*message)
+
+    monkeypatch.setattr(telegram, "send_message", failing)
+    assert service.post("/", json={"token": token()}).status_code in (502, 503)
+    monkeypatch.undo()
+    assert service.post("/", json={"token": token()}).status_code == 200
+    first, second = (link.link for link in telegram_server.links)
+    assert telegram_server.revoked == [first]
+    assert telegram_server.messages[-1].text.endswith(second)
+
+
+def test_a_revocation_that_fails_too_changes_nothing(service, telegram_server, token, monkeypatch):
+    telegram = service.container.handler()._telegram
+    send = telegram.send_message
+
+    def failing(*message):
+        telegram_server.fail(Fault(400), Fault(400))
+        return send(*message)
+
+    monkeypatch.setattr(telegram, "send_message", failing)
+    assert service.post("/", json={"token": token()}).status_code == 502
+    assert telegram_server.revoked == []
+
+
+def test_502_where_the_bot_was_removed_from_the_channel(service, token, telegram_server):
+    """That is not the payer's doing."""
+    telegram_server.block(CHANNEL)
+    assert service.post("/", json={"token": token()}).status_code == 502
 
 
 @pytest.mark.parametrize("body", [{}, {"token": 5}, []])

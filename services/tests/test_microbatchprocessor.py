@@ -101,6 +101,12 @@ def test_502_for_an_exchange_that_a_transfer_does_not_pay_for(processor, changen
     assert tasks_server.tasks == []
 
 
+def test_502_for_a_swap_that_was_due_too_long_ago(processor, changenow, tasks_server):
+    late = due(timestamp=int(time.time()) - PAY_WITHIN - 1)
+    assert processor.send("/check-threshold", late, SUCCESS)[0] == 502
+    assert tasks_server.tasks == []
+
+
 @pytest.mark.parametrize("path", ROUTES)
 def test_a_repeat_is_dropped(processor, tasks_server, path):
     first = processor.send(path, ROUTES[path](), SUCCESS)

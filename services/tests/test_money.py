@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgp_services.failures import BadRequest
-from pgp_services.money import DIGITS, after_fee, cut, units
+from pgp_services.money import DIGITS, NothingLeft, after_fee, cut, units
 
 AMOUNTS = st.decimals("1", "1e29", places=18)
 FEES = st.decimals("0", "99.99", places=6)
@@ -43,8 +43,13 @@ def test_what_is_left_and_the_fee_are_never_more_than_came_in(amount, fee, curre
     [("100", "100", "usdt"), ("0.0000009", "0", "usdt"), ("0.000001", "1", "usdt")],
 )
 def test_less_than_a_unit_is_nothing(amount, fee, currency):
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(NothingLeft):
         after_fee(Decimal(amount), Decimal(fee), currency)
+
+
+def test_less_than_a_unit_is_not_cut():
+    with pytest.raises(BadRequest) as caught:
+        cut(Decimal("0.0000009"), "usdt")
     assert caught.value.fields == ("amount",)
 
 

@@ -40,6 +40,16 @@ def test_400_for_anything_else(service, telegram_server, changes):
     assert telegram_server.messages == []
 
 
+def test_who_has_blocked_the_bot_is_left_alone(service, telegram_server, caplog):
+    """Old fault: a 502, and Cloud Tasks tried again and again."""
+    caplog.set_level("INFO")
+    telegram_server.block(7)
+    got = send(service)
+    assert (got.status_code, got.json["status"]) == (200, "not delivered")
+    assert sum("Not delivered" in message for message in caplog.messages) == 1
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+
+
 def test_502_for_a_chat_that_is_not_there(service, telegram_server):
     telegram_server.lose_chat(7)
     assert send(service).status_code == 502

@@ -65,8 +65,17 @@ def test_an_invoice(create, nowpayments_server):
 
 
 def test_an_id_may_be_a_number(create, nowpayments_server):
-    nowpayments_server.fail(Fault(200, b'{"id":4522625843,"invoice_url":"https://n.example/x"}'))
+    answer = {"id": 4522625843, "order_id": INVOICE.order_id, "invoice_url": "https://n.example/x"}
+    nowpayments_server.fail(Fault(200, json.dumps(answer).encode()))
     assert create(INVOICE).id == "4522625843"
+
+
+def test_an_invoice_of_another_order_is_refused(create, nowpayments_server):
+    """One whose order_id was cut short would bring an IPN of another order."""
+    answer = {"id": "1", "order_id": INVOICE.order_id[:-1], "invoice_url": "https://n.example/x"}
+    nowpayments_server.fail(Fault(200, json.dumps(answer).encode()))
+    with pytest.raises(NowPaymentsRefused, match="not to what was asked"):
+        create(INVOICE)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,8 @@ def test_an_id_may_be_a_number(create, nowpayments_server):
     ids=range(9),
 )
 def test_an_unusable_invoice_is_refused(create, nowpayments_server, answer):
-    nowpayments_server.fail(Fault(201, json.dumps(answer).encode()))
+    told = {"order_id": INVOICE.order_id, **answer}
+    nowpayments_server.fail(Fault(201, json.dumps(told).encode()))
     with pytest.raises(NowPaymentsRefused, match="unusable: "):
         create(INVOICE)
 

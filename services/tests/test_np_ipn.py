@@ -1,6 +1,7 @@
 """PGP_NP_IPN_v1: a finished payment goes on, once, and only on NOWPayments' word."""
 
 import json
+import time
 from decimal import Decimal
 
 import pytest
@@ -10,13 +11,17 @@ from pgp_services.clients.nowpayments import SIGNATURE
 from pgp_services.failures import BadRequest
 from pgp_services.lookalikes.nowpayments import NowPaymentsServer
 from pgp_services.names import Service
+from pgp_services.np_ipn.handler import MAX_ORDER_AGE
 from pgp_services.orchestrator.handler import Received
 from pgp_services.orders import Offer, Order, order_of, ordered, reference
 
 ORDER = Order(
     number=77,
+    time=int(time.time()),
     user_id=12345,
     closed_channel_id=-1001234567890,
+    price_amount=Decimal("9.99"),
+    price_currency="usd",
     payout_mode="instant",
     payout_currency="xmr",
     payout_network="xmr",
@@ -40,7 +45,11 @@ def ipn(**changes):
         "payment_id": 5077125051,
         "payment_status": "finished",
         "order_id": reference(ORDER),
-        "price_amount": 10,
+        "parent_payment_id": None,
+        "price_amount": Decimal("9.99"),
+        "price_currency": "usd",
+        "pay_amount": Decimal("0.0125"),
+        "actually_paid": Decimal("0.0125"),
         "outcome_amount": Decimal("0.0123456789"),
         "outcome_currency": "eth",
         "fee": {"currency": "eth", "depositFee": 0},
@@ -69,9 +78,11 @@ def test_a_finished_payment_is_processed_and_its_payer_is_told(tell, tasks_serve
         ("pgp-notification-queue", "https://notification.example/send-notification"): 1,
     }
     by_url = {task.url: json.loads(task.body) for task in tasks_server.tasks}
-    received = Received.model_validate(
+    told = Received.model_validate(
         by_url["https://orchestrator.example/process-validated-payment"]
-    ).payment
+    )
+    received = told.payment
+    assert abs(told.received_at - time.time()) < 60
     assert received.payment_id == "5077125051"
     assert received.amount == received.actual_eth_amount == Decimal("0.0123456789")
     assert (received.user_id, received.closed_channel_id) == (12345, -1001234567890)
@@ -115,6 +126,21 @@ def test_other_statuses_are_noted(tell, tasks_server, status, caplog):
         {"outcome_amount": None},
         {"outcome_amount": 0},
         {"outcome_amount": Decimal("1e-19")},
+        # Old fault: these were quiet 400s.
+        {"order_id": 42},
+        {"outcome_amount": -1},
+        {"outcome_amount": "x"},
+        {"outcome_amount": Decimal("1e-40")},
+        {"outcome_currency": 5},
+        {"price_amount": "x"},
+        # Old fault: nobody looked at what was paid.
+        {"price_amount": Decimal("9.98")},
+        {"price_amount": None},
+        {"price_currency": "xmr"},
+        {"price_currency": None},
+        {"actually_paid": Decimal("0.0124")},
+        {"order_id": reference(ORDER.model_copy(update={"time": 0}))},
+        {"order_id": reference(ORDER.model_copy(update={"price_amount": Decimal(10)}))},
     ],
 )
 def test_money_that_came_in_and_cannot_be_used_is_an_alert(tell, tasks_server, changes, caplog):
@@ -125,7 +151,50 @@ def test_money_that_came_in_and_cannot_be_used_is_an_alert(tell, tasks_server, c
     assert tasks_server.tasks == []
 
 
-@pytest.mark.parametrize("changes", [{"payment_id": None}, {"payment_status": "a b"}])
+@pytest.mark.parametrize("status", ["finished", "partially_paid"])
+def test_a_repeated_deposit_is_an_alert_and_goes_nowhere(tell, tasks_server, status, caplog):
+    """Old fault: dust that was sent to a used address let in again."""
+    assert tell().status_code == 200
+    got = tell(payment_id=6, parent_payment_id=5077125051, payment_status=status)
+    assert got.status_code == 502
+    assert "payment 6 is a repeated deposit" in caplog.text
+    assert "ERROR" in [record.levelname for record in caplog.records]
+    assert len(tasks_server.tasks) == 2
+    assert tell(payment_id=6, parent_payment_id=1, payment_status="waiting").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"price_amount": "9.990", "price_currency": "USD"},
+        {"actually_paid": 1},
+        {"actually_paid": None},
+        {"pay_amount": None},
+    ],
+)
+def test_the_price_is_compared_as_a_number_and_the_payment_where_both_sides_are_told(
+    tell, changes
+):
+    assert tell(**changes).status_code == 200
+
+
+def test_an_order_is_good_for_a_day(service, tell, monkeypatch):
+    monkeypatch.setattr(service.container.handler(), "_clock", lambda: ORDER.time + MAX_ORDER_AGE)
+    assert tell().status_code == 200
+    later = ORDER.time + MAX_ORDER_AGE + 1
+    monkeypatch.setattr(service.container.handler(), "_clock", lambda: later)
+    assert tell().status_code == 502
+
+
+@pytest.mark.parametrize("payment_id", [None, "a\nb", 1.5])
+def test_a_payment_without_a_name_is_an_alert_too(tell, payment_id, caplog):
+    assert tell(payment_id=payment_id).status_code == 502
+    assert "payment of no id came in and is of no use: wrong fields: payment_id" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes", [{"payment_status": None}, {"payment_status": "a b"}, {"payment_status": 5}]
+)
 def test_400_for_an_ipn_of_another_form(tell, changes):
     assert tell(**changes).status_code == 400
 
@@ -135,7 +204,7 @@ def test_401_without_nowpayments_signature(service, nowpayments, new_key):
         forged = other.ipn(ipn())
     for headers in ({}, {SIGNATURE: ""}, forged.headers):
         assert service.post("/", data=forged.body, headers=headers).status_code == 401
-    assert service.post("/", data=b"nonsense").status_code == 400
+    assert service.post("/", data=b"nonsense").status_code == 401
     changed = nowpayments.ipn(ipn())
     body = changed.body.replace(b"12345", b"54321")
     assert service.post("/", data=body, headers=changed.headers).status_code == 401
@@ -174,17 +243,25 @@ async def test_every_secret_is_used_and_the_end_is_clean(service):
 
 def test_an_order_survives_nowpayments():
     assert order_of(reference(ORDER)) == ORDER
-    assert len(reference(ORDER)) < 255
+    longest = ORDER.model_copy(update={"wallet_address": "4" * 106})
+    assert len(reference(longest)) < 255
+
+
+@pytest.mark.parametrize("price", ["9.99", "10", "1E+5", "0.000000000000001", "10.00"])
+def test_a_price_survives_nowpayments(price):
+    order = ORDER.model_copy(update={"price_amount": Decimal(price)})
+    assert order_of(reference(order)).price_amount == Decimal(price)
 
 
 def test_an_order_is_an_offer_that_somebody_took():
     offer = Offer(
-        **ORDER.model_dump(exclude={"number", "user_id"}),
-        price_amount=Decimal(10),
-        price_currency="usd",
-        timestamp=1,
+        **{
+            **ORDER.model_dump(exclude={"number", "user_id", "time"}),
+            "price_currency": "USD",
+            "timestamp": 1,
+        }
     )
-    assert ordered(offer, 12345, 77) == ORDER
+    assert ordered(offer, 12345, 77, ORDER.time) == ORDER
     with pytest.raises(ValidationError):
         Offer(**{**offer.model_dump(), "price_amount": Decimal(0)})
 
@@ -194,13 +271,16 @@ def test_an_order_is_an_offer_that_somebody_took():
     [
         "",
         None,
-        "pgp1.1.2.3",
-        "pgp2.77.12345.-100.instant.xmr.xmr.wallet",
-        "pgp1.77.12345.-100.later.xmr.xmr.wallet",
-        "pgp1.77.12345.-100.instant.x-r.xmr.wallet",
-        "pgp1.77.-12345.-100.instant.xmr.xmr.wallet",
-        "pgp1.77.12345.-100.instant.xmr.xmr.two words",
-        "pgp1.٣.12345.-100.instant.xmr.xmr.wallet",
+        "pgp2.1.2.3",
+        "pgp1.77.12345.-100.instant.xmr.xmr.wallet",
+        "pgp3.77.1700000000.12345.-100.999e-2.usd.instant.xmr.xmr.wallet",
+        "pgp2.77.1700000000.12345.-100.999e-2.usd.later.xmr.xmr.wallet",
+        "pgp2.77.1700000000.12345.-100.999e-2.usd.instant.x-r.xmr.wallet",
+        "pgp2.77.1700000000.-12345.-100.999e-2.usd.instant.xmr.xmr.wallet",
+        "pgp2.77.1700000000.12345.-100.999e-2.usd.instant.xmr.xmr.two words",
+        "pgp2.77.1700000000.12345.-100.0e0.usd.instant.xmr.xmr.wallet",
+        "pgp2.77.1700000000.12345.-100.9.99.usd.instant.xmr.xmr.wallet",
+        "pgp2.٣.1700000000.12345.-100.999e-2.usd.instant.xmr.xmr.wallet",
     ],
 )
 def test_what_is_no_order_of_ours_is_refused(order_id):

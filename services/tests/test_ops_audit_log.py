@@ -92,6 +92,36 @@ def test_all_static_secrets_read_without_a_start_of_a_container(entries):
     assert judged([*without_starts(entries), *loaded]).starts == {Service.SPLIT2: 4}
 
 
+def test_a_theft_from_a_service_that_did_not_start_while_others_did(entries):
+    """Cloud Run's lines are in the export: that there is none of HOSTPAY3's says that it did not start."""
+    who = {"principalEmail": "pgp-hostpay3-v1@pgp-live.iam.gserviceaccount.com"}
+    static = [r.name for r in catalogue.secrets_of(Service.HOSTPAY3) if r.reload_class == "static"]
+    stolen = [another(entries, name, 300, who=dict(who)) for name in static]
+    reading = judged([*entries, *stolen], (Service.SPLIT2, Service.HOSTPAY3))
+    assert rules(reading) == [(name, "static-read") for name in sorted(static)]
+    assert reading.starts == {Service.SPLIT2: 3, Service.HOSTPAY3: 0}
+
+
+def test_a_log_without_an_access_by_a_deployed_service_proves_nothing(entries):
+    def found(entries, *deployed):
+        reading = judge(
+            export_of(entries),
+            "pgp-live",
+            [Service.SPLIT2],
+            ["ops@example.com"],
+            deployed=deployed,
+        )
+        return rules(reading)
+
+    nothing = [("the audit log", "no-evidence")]
+    assert found([], Service.SPLIT2) == nothing
+    people = [e for e in entries if SPLIT2 not in json.dumps(e)]
+    assert found(people, Service.SPLIT2, Service.WEB) == nothing
+    assert found(entries, Service.WEB) == nothing
+    assert found(entries, Service.SPLIT2, Service.WEB) == []
+    assert found([]) == []
+
+
 def test_a_read_long_after_the_start_of_its_container(entries):
     late = [
         entry for entry in entries if not entry.get("timestamp", "").startswith("2026-11-02T09:1")
@@ -153,6 +183,15 @@ def test_a_read_long_after_the_start_of_its_container(entries):
             },
             None,
         ),
+        (
+            "CHANGENOW_API_KEY",
+            {
+                "who": {
+                    "serviceAccountDelegationInfo": [{"principalSubject": "user:Ops@example.com"}]
+                }
+            },
+            None,
+        ),
         ("SLACK_WEBHOOK_URL", {"who": {"principalEmail": "eve@example.com"}}, None),
     ],
 )
@@ -166,6 +205,11 @@ def test_a_service_that_the_catalogue_does_not_let_read_a_secret(entries):
     entry = another(entries, "CHANGENOW_API_KEY", 300, who=who)
     both = (Service.SPLIT2, Service.WEB)
     assert rules(judged([*entries, entry], both)) == [("CHANGENOW_API_KEY", "not-allowed")]
+
+
+def test_an_operators_address_has_no_case(entries):
+    capital = json.loads(json.dumps(entries).replace("ops@example.com", "Ops@Example.com"))
+    assert judged(capital).findings == []
 
 
 def test_a_log_without_operators_tells_of_them(entries):
@@ -184,10 +228,13 @@ def test_every_service_with_static_secrets_has_two_at_least():
     [
         "no JSON",
         "[1]",
-        '[{"protoPayload": {"methodName": "x.SecretManagerService.AccessSecretVersion"}}]',
-        '[{"protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1"}}]',
-        '[{"protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A/versions/1", "timestamp": "2026-11-02T09:00:00"}}]',
-        '[{"protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A"}, "timestamp": "2026-11-02T09:00:00"}]',
+        '{"entries": []}',
+        '{"some": "thing", "timestamp": "2026-11-02T09:00:00Z"}',
+        '[{"logName": 1, "timestamp": "2026-11-02T09:00:00Z"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "x.SecretManagerService.AccessSecretVersion"}, "timestamp": "2026-11-02T09:00:00Z"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1"}, "timestamp": "2026-11-02T09:00:00Z"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A/versions/1", "x": 1}, "timestamp": "2026-11-02T09:00:00"}]',
+        '[{"logName": "l", "protoPayload": {"methodName": "SecretManagerService.AccessSecretVersion", "resourceName": "projects/1/secrets/A"}, "timestamp": "2026-11-02T09:00:00"}]',
     ],
 )
 def test_what_is_no_export_is_refused(text):
@@ -197,7 +244,10 @@ def test_what_is_no_export_is_refused(text):
 
 def test_other_lines_of_cloud_run_are_no_starts(entries):
     line = next(entry for entry in entries if "textPayload" in entry)
-    others = [{**line, "textPayload": "answered 401"}, {"resource": {"type": "gce_instance"}}]
+    others = [
+        {**line, "textPayload": "answered 401"},
+        {**line, "resource": {"type": "gce_instance"}},
+    ]
     assert len(export_of(others).starts) == 0
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pgp_services import catalogue
 from pgp_services.cli import app
-from pgp_services.names import Service
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops import access, gcloud, pilot, waves
 from pgp_services.ops.desk import Desk
 from pgp_services.ops.failures import OpsError, RefusedError
@@ -32,6 +32,7 @@ EXAMPLE = ROOT / "deploy" / "values.example.yaml"
 VALUES = values_from(EXAMPLE)
 PROJECT = "pgp-live"
 NOW = "2026-11-02T10:00:00Z"
+PILOTS_ACCOUNT = access.account_of(Service.SPLIT2, PROJECT)
 
 #: A value that each kind of secret accepts; what is confidential has a canary.
 GOOD = {
@@ -122,6 +123,11 @@ class FakeGoogle:
     def projects_get_iam_policy(self, words, flags, given):
         return self.project_policy
 
+    def projects_add_iam_policy_binding(self, words, flags, given):
+        assert flags["condition"] == "None"
+        binding = {"role": flags["role"], "members": [flags["member"]]}
+        self.project_policy.setdefault("bindings", []).append(binding)
+
     def projects_set_iam_policy(self, words, flags, given):
         assert words[3] == "/dev/stdin"
         self.project_policy = json.loads(given.given)
@@ -155,7 +161,7 @@ class FakeGoogle:
         return [{"name": f"projects/1/secrets/{name}"} for name in self.secrets]
 
     def secrets_create(self, words, flags, given):
-        self.secrets[words[2]] = []
+        self.secrets[words[2]] = [("ENABLED", given.given)] if "data-file" in flags else []
 
     def secrets_versions_list(self, words, flags, given):
         found = [
@@ -166,7 +172,7 @@ class FakeGoogle:
         return [each for each in found if wanted in ("", f"state={each['state']}")]
 
     def secrets_versions_access(self, words, flags, given):
-        assert given.confidential
+        assert given.confidential or flags["secret"] == "otel-collector"
         name, who = flags["secret"], flags.get("impersonate-service-account", "me")
         if (name, who) in self.denied:
             return Ran(1, "", "ERROR: PERMISSION_DENIED")
@@ -175,7 +181,7 @@ class FakeGoogle:
         return Ran(0, versions[number - 1][1], "")
 
     def secrets_versions_add(self, words, flags, given):
-        assert given.confidential
+        assert given.confidential or words[3] == "otel-collector"
         self.secrets[words[3]].append(("ENABLED", given.given))
         return Ran(
             0, f"projects/1/secrets/{words[3]}/versions/{len(self.secrets[words[3]])}\n", ""
@@ -202,6 +208,19 @@ class FakeGoogle:
         }
 
     def run_services_update_traffic(self, words, flags, given):
+        if "update-tags" in flags:
+            tag, _, revision = flags["update-tags"].partition("=")
+            traffic = self.services[words[3]]["status"]["traffic"]
+            kept = [{k: v for k, v in t.items() if (k, v) != ("tag", tag)} for t in traffic]
+            self.services[words[3]]["status"]["traffic"] = [
+                *(t for t in kept if "percent" in t or "tag" in t),
+                {
+                    "revisionName": revision,
+                    "tag": tag,
+                    "url": f"https://{tag}---{words[3]}.run.app",
+                },
+            ]
+            return
         revision, _, percent = flags["to-revisions"].partition("=")
         assert (percent, revision in self.revisions[words[3]]) == ("100", True)
         traffic = self.services[words[3]]["status"]["traffic"]
@@ -264,21 +283,19 @@ def desk(google):
 
 def test_base_sets_up_everything_once(google, ops):
     told = ops("deploy", "base")
-    assert len(google.secrets) == 55
+    assert len(google.secrets.keys() - {"otel-collector"}) == 55
     assert len(google.accounts) == 17
-    assert len(google.queues) == 15
+    assert len(google.queues) == 16
     assert "has no version: pgp-config rotate" in told
-    assert google.project_policy == {
-        "etag": "abc",
-        "auditConfigs": [
-            {
-                "service": "secretmanager.googleapis.com",
-                "auditLogConfigs": [{"logType": "DATA_READ"}],
-            }
-        ],
-    }
+    assert google.project_policy["auditConfigs"] == [
+        {
+            "service": "secretmanager.googleapis.com",
+            "auditLogConfigs": [{"logType": "DATA_READ"}],
+        }
+    ]
     # One payment after the other.
     assert google.queues["hostpay3"]["rateLimits"] == {"maxConcurrentDispatches": 1}
+    assert google.queues[LEDGER_QUEUE]["rateLimits"] == {"maxConcurrentDispatches": 1}
     assert google.queues["hostpay2"]["rateLimits"] == {}
     readers = {
         binding["members"][0] for binding in google.policies["HOST_WALLET_PRIVATE_KEY"]["bindings"]
@@ -291,6 +308,31 @@ def test_base_sets_up_everything_once(google, ops):
     assert google.changes() == []
     assert "has no version" not in told
     assert "there already" in told
+
+
+def test_what_services_measure_gets_out_of_the_project(google, ops):
+    ops("deploy", "base")
+    accounts = [access.member(service, PROJECT) for service in Service]
+    writers = [(b["role"], b["members"]) for b in google.project_policy["bindings"]]
+    assert writers == [("roles/monitoring.metricWriter", [who]) for who in accounts]
+    readers = [(b["role"], b["members"]) for b in google.policies["otel-collector"]["bindings"]]
+    assert readers == [(access.READER, [who]) for who in accounts]
+    config = (ROOT / "deploy" / "monitoring" / "collector.yaml").read_text()
+    assert google.secrets["otel-collector"] == [("ENABLED", config)]
+    # An older configuration is replaced.
+    google.secrets["otel-collector"] = [("ENABLED", "receivers: {}\n")]
+    ops("deploy", "base")
+    assert google.secrets["otel-collector"][-1] == ("ENABLED", config)
+
+
+def test_without_a_collector_nobody_may_write_metrics(google, tmp_path):
+    file = tmp_path / "values.yaml"
+    text = EXAMPLE.read_text()
+    file.write_text("".join(li for li in text.splitlines(True) if not li.startswith("collector:")))
+    run = ["ops", "deploy", "base", "--values", str(file)]
+    assert CliRunner().invoke(app, run).exit_code == 0
+    assert "otel-collector" not in google.secrets
+    assert "bindings" not in google.project_policy
 
 
 def test_base_changes_only_what_differs(google, ops):
@@ -310,7 +352,8 @@ def test_base_changes_only_what_differs(google, ops):
 
 def test_base_for_one_service_only(google, ops):
     ops("deploy", "base", "--service", "web")
-    assert set(google.secrets) == {row.name for row in catalogue.secrets_of(Service.WEB)}
+    wanted = {row.name for row in catalogue.secrets_of(Service.WEB)}
+    assert set(google.secrets) == {*wanted, "otel-collector"}
     assert (len(google.accounts), google.queues) == (1, {})
 
 
@@ -324,6 +367,45 @@ def test_strangers_are_told_of_and_with_prune_removed(google, ops):
     ops("deploy", "base", "--service", "web", "--prune")
     told = ops("deploy", "base", "--service", "web")
     assert "without the catalogue" not in told
+
+
+OPERATORS = [
+    "user:Ann@Example.com",
+    "serviceAccount:ops@a.iam.gserviceaccount.com",
+    "group:sre@example.com",
+]
+
+
+def test_operators_are_no_strangers_to_bindings_and_to_the_audit_log(google, tmp_path):
+    google.fill()
+    file = tmp_path / "values.yaml"
+    file.write_text(
+        EXAMPLE.read_text().replace("operators: []", f"operators: {json.dumps(OPERATORS)}")
+    )
+
+    def run(*words):
+        ended = CliRunner().invoke(app, ["ops", *words, "--service", "web", "--values", str(file)])
+        return ended.exit_code, ended.output
+
+    run("deploy", "base")
+    members = [who.replace("Ann@E", "ann@e") for who in OPERATORS]
+    google.policies["LOG_LEVEL"]["bindings"].append({"role": access.READER, "members": members})
+    run("deploy", "base", "--prune")
+    assert google.policies["LOG_LEVEL"]["bindings"][-1]["members"] == members
+    google.log = [an_access("LOG_LEVEL", who.partition(":")[2]) for who in OPERATORS[:2]]
+    assert run("verify", "secrets")[0] == 0
+    # The log names members of groups: a group's own address in it is a stranger's.
+    google.log = [an_access("LOG_LEVEL", "sre@example.com")]
+    code, told = run("verify", "secrets")
+    assert (code, "stranger: sre@example.com read it" in told) == (3, True)
+
+
+def test_a_network_needs_its_api(google, tmp_path):
+    file = tmp_path / "values.yaml"
+    file.write_text(EXAMPLE.read_text() + "network: default\nsubnet: default\n")
+    run = ["ops", "deploy", "base", "--service", "web", "--values", str(file)]
+    assert CliRunner().invoke(app, run).exit_code == 0
+    assert "compute.googleapis.com" in google.apis
 
 
 def test_a_role_over_the_whole_project_is_told_of(google, ops):
@@ -409,7 +491,14 @@ def test_a_dry_run_is_a_script_and_runs_nothing(google, ops, words):
     statements = shlex.split(script, comments=True)
     assert "gcloud" in statements
     assert f"--project={PROJECT}" in statements
+    verifies = words[0] in ("verify", "test")
+    told = f"Dry run: nothing was {'verified' if verifies else 'done'}."
+    assert script.splitlines()[-1].startswith(f"# {told}")
     document = json.loads(ops(*words, "--offline", "--json"))
+    assert document["summary"].startswith(told)
+    # Files are audited by a dry run too; nothing else is checked where nobody is asked.
+    passed = {each["text"] for each in document["entries"] if each["kind"] == "passed"}
+    assert passed <= {"The sources pass the audit"}
     assert document["dry_run"] is True
     assert document["exit_code"] == 0
     ops(*words, "--dry-run", code=google_is_bare(words))
@@ -460,6 +549,25 @@ def test_the_first_revision_has_the_traffic_and_the_next_one_waits(google, ops, 
     google.commands.clear()
     ops("deploy", "pilot")
     assert [each.words[2] for each in google.changes()] == ["update-traffic"]
+
+
+def test_a_revision_that_was_made_before_gets_the_tag_as_well(google, ops, tmp_path):
+    ops("deploy", "pilot")
+    newer = tmp_path / "values.yaml"
+    newer.write_text(f"{EXAMPLE.read_text()}max_age: 2\n")
+    CliRunner().invoke(app, ["ops", "deploy", "pilot", "--values", str(newer)])
+    service = google.services["pgp-split2-v1"]
+    service["status"]["traffic"].append({"revisionName": "other", "tag": "blue"})
+    told = ops("deploy", "pilot", "--no-traffic")
+    first = revision_of(Service.SPLIT2, VALUES)
+    assert f"{first} has no traffic; it is reachable by its tag, candidate" in told
+    tags = {t["tag"]: t["revisionName"] for t in service["status"]["traffic"] if "tag" in t}
+    assert tags == {"candidate": first, "blue": "other"}
+    serving = [t["revisionName"] for t in service["status"]["traffic"] if t.get("percent")]
+    assert serving == [revision_of(Service.SPLIT2, values_from(newer))]
+    google.commands.clear()
+    ops("deploy", "pilot", "--no-traffic")
+    assert google.changes() == []
 
 
 def test_a_revision_that_never_became_ready_is_not_tried_again(google, ops):
@@ -663,6 +771,13 @@ def test_a_pilot_that_is_not_deployed(google, ops):
     assert "with the tag blue" in ops("test", "pilot", "--tag", "blue", code=1)
 
 
+def an_access(name="CHANGENOW_API_KEY", who=PILOTS_ACCOUNT):
+    """An entry of the audit log."""
+    sample = json.loads((Path(__file__).parent / "data" / "audit_log.json").read_text())
+    text = json.dumps(next(e for e in sample if "CHANGENOW" in str(e) and "ops@" not in str(e)))
+    return json.loads(text.replace(PILOTS_ACCOUNT, who).replace("CHANGENOW_API_KEY", name))
+
+
 # -- gates -------------------------------------------------------------------------------------
 
 
@@ -717,7 +832,8 @@ def test_waves_go_as_far_as_the_gates_let_pass(
     ops("test", "pilot", "--record", record)
     words = ("deploy", "wave", "--all", "--record", record, "--sources", clean)
     log = tmp_path / "log.json"
-    log.write_text("[]")
+    google.log = [an_access()]
+    log.write_text(json.dumps(google.log))
 
     class Later(datetime):
         @classmethod
@@ -747,7 +863,7 @@ def test_all_anew_once_the_rollout_is_over(google, deployed, desk, ops, tmp_path
     for service in Service:
         deploy_service(desk, service)
     file = tmp_path / "values.yaml"
-    file.write_text(EXAMPLE.read_text().replace("services:0.1.0", "services:0.2.0"))
+    file.write_text(EXAMPLE.read_text().replace("services@sha256:0", "services@sha256:1"))
     run = ["ops", *words, "--values", str(file)]
     refused = CliRunner().invoke(app, run)
     assert refused.exit_code == 3
@@ -874,6 +990,18 @@ def test_the_log_is_of_a_file_or_of_gcloud(google, ops, tmp_path):
     google.fill()
     told = ops("verify", "secrets", "--service", "web")
     assert "0 accesses, and among them the starts: none" in told
+    # Once something is deployed, an empty log is no proof.
+    ops("deploy", "pilot")
+    empty = tmp_path / "log.json"
+    empty.write_text("")
+    for source in ((), ("--audit-log", str(empty))):
+        told = ops("verify", "secrets", "--service", "web", *source, code=3)
+        assert "the audit log: no-evidence" in told
+    google.log = [an_access()]
+    ops("verify", "secrets", "--service", "web")
+    empty.write_text('{"entries": []}')
+    told = ops("verify", "secrets", "--service", "web", "--audit-log", str(empty), code=1)
+    assert "an entry is no LogEntry" in told
     missing = str(tmp_path / "none.json")
     told = ops("verify", "secrets", "--service", "web", "--audit-log", missing, code=1)
     assert "cannot be read (FileNotFoundError)" in told
@@ -888,6 +1016,9 @@ def test_the_audit_as_a_command(ops, tmp_path):
     assert "No findings." in ops("audit", "sources", str(bad), values=False)
     told = ops("audit", "sources", str(bad), "--host", "*.pgp.example", code=3, values=False)
     assert "hard-coded-url" in told
+    (tmp_path / "empty").mkdir()
+    told = ops("audit", "sources", str(tmp_path / "empty"), code=2, values=False)
+    assert "0 files audited" in told
     document = json.loads(
         ops(
             "audit", "sources", str(bad), "--host", "*.pgp.example", "--json", code=3, values=False

@@ -139,6 +139,7 @@ class Google:
         ]
         template = service["spec"]["template"]["metadata"]
         generation = service["metadata"].get("generation", 0) + 1
+        template.setdefault("name", f"{name}-{generation:05}")
         service["metadata"] |= {"generation": generation, "resourceVersion": str(generation)}
         service["status"] = {
             "observedGeneration": generation,
@@ -157,7 +158,7 @@ class Google:
                 "kind": "Revision",
                 "metadata": {
                     "name": template["name"],
-                    "creationTimestamp": "2026-11-02T10:00:00Z",
+                    "creationTimestamp": f"2026-11-02T10:00:{len(self.revisions):02}Z",
                     "labels": {"serving.knative.dev/service": name},
                 },
                 "spec": service["spec"]["template"]["spec"],
@@ -337,12 +338,91 @@ def test_a_service_is_deployed_redeployed_and_rolled_back(google, ops, tmp_path)
     assert calls["bindings"][0]["role"] == access.INVOKER
     assert "is there, and ready" in ops("deploy", "pilot")
     file = tmp_path / "values.yaml"
-    file.write_text(EXAMPLE.read_text().replace("services:0.1.0", "services:0.2.0"))
+    file.write_text(EXAMPLE.read_text().replace("services@sha256:0", "services@sha256:1"))
     ops("deploy", "pilot", values=file)
     second = revision_of(Service.SPLIT2, values_from(file))
     assert serving(google) == [second]
     ops("deploy", "pilot")
     assert serving(google) == [first]
+    told = ops("deploy", "pilot", "--no-traffic", values=file)
+    assert f"{second} has no traffic; it is reachable by its tag" in told
+    tags = {
+        t["revisionName"]: t.get("tag")
+        for t in google.services["pgp-split2-v1"]["spec"]["traffic"]
+    }
+    assert tags[second] == "candidate"
+    assert serving(google) == [first]
+
+
+def steps_of(runbook, heading):
+    """The blocks below a heading of a runbook."""
+    text = (ROOT / "docs" / "runbooks" / runbook).read_text()
+    part = text.partition(f"### {heading}")[2].partition("\n##")[0]
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", part, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def by_hand(google, warm, environ):
+    """Runs a runbook's step with the real gcloud, on the pilot."""
+
+    def run(script, code=0):
+        names = {"SERVICE": "pgp-split2-v1", "REGION": "us-central1", "PROJECT": "pgp-live"}
+        ended = subprocess.run(
+            [shutil.which("bash"), "-e", "-c", script],
+            env={**environ, **names},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == code, ended.stderr
+        return ended.stderr
+
+    return run
+
+
+@pytest.fixture
+def three(google, ops, tmp_path):
+    """Revisions of the pilot, the oldest first; the first was deployed again and serves, the third is not ready."""
+    files = []
+    for max_age in (1, 2, 3):
+        files.append(tmp_path / f"{max_age}.yaml")
+        files[-1].write_text(f"{EXAMPLE.read_text()}max_age: {max_age}\n")
+        ops("deploy", "pilot", values=files[-1])
+    names = [revision_of(Service.SPLIT2, values_from(file)) for file in files]
+    google.revisions[names[2]]["status"]["conditions"] = [
+        {"type": "Ready", "status": "False"},
+        {"type": "ContainerReady", "status": "True"},
+    ]
+    ops("deploy", "pilot", values=files[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("runbook", "heading"),
+    [
+        ("rollback.md", "1. A deployment"),
+        ("static-secret-read.md", "3. Back to the revision before"),
+    ],
+)
+def test_a_rollback_is_to_a_ready_revision_that_does_not_serve(
+    google, three, by_hand, runbook, heading
+):
+    script = steps_of(runbook, heading)
+    assert serving(google) == [three[0]]
+    by_hand(script)
+    assert serving(google) == [three[1]]
+    google.revisions[three[0]]["status"]["conditions"][0]["status"] = "False"
+    assert "no ready revision to go back to" in by_hand(script, code=1)
+    assert serving(google) == [three[1]]
+
+
+def test_asking_less_often_has_an_effect(google, ops, by_hand):
+    ops("deploy", "pilot")
+    by_hand(steps_of("rollback.md", "3. Too many calls"))
+    (now,) = serving(google)
+    env = google.revisions[now]["spec"]["containers"][0]["env"]
+    assert {"name": "PGP_CONFIG_MAX_AGE", "value": "60"} in env
 
 
 def test_secrets_are_verified_and_rotated_by_gcloud(google, ops):

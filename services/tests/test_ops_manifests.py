@@ -1,5 +1,6 @@
 """The operator's file, the manifests, the rights, and what deploy/ keeps of them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pgp_services import catalogue, registry
 from pgp_services.names import Service
 from pgp_services.ops import access
 from pgp_services.ops.failures import OpsError
-from pgp_services.ops.generated import differing
+from pgp_services.ops.generated import differing, files_of
 from pgp_services.ops.manifests import candidate, manifest, revision_of, settings_of, shape_of
 from pgp_services.ops.values import values_from
 from pgp_services.settings import Settings
@@ -19,6 +20,7 @@ from pgp_services.settings import Settings
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLE = DEPLOY / "values.example.yaml"
 VALUES = values_from(EXAMPLE)
+DIGEST = f"@sha256:{64 * '0'}"
 
 
 def test_deploy_is_as_the_catalogue_says():
@@ -79,9 +81,7 @@ def test_who_polls_telegram_runs_once_and_always():
 
 def test_optional_settings_are_handed_on(tmp_path):
     file = tmp_path / "values.yaml"
-    more = (
-        "max_age: 2.5\nuptake: redis://r\nalerts_source: gsm://a\nipn_url: https://ipn.example\n"
-    )
+    more = "max_age: 2.5\nnetwork: net\nsubnet: sub\nuptake: redis://r\nalerts_source: gsm://a\nipn_url: https://ipn.example\n"
     file.write_text(EXAMPLE.read_text() + more)
     given = settings_of(Service.SERVER, values_from(file))
     assert given["PGP_CONFIG_MAX_AGE"] == "2.5"
@@ -89,6 +89,14 @@ def test_optional_settings_are_handed_on(tmp_path):
     assert given["ALERTS_SOURCE"] == "gsm://a"
     assert given["NOWPAYMENTS_IPN_URL"] == "https://ipn.example"
     assert "NOWPAYMENTS_IPN_URL" not in settings_of(Service.WEB, values_from(file))
+    # Redis is at a private address, and Cloud Run reaches none without.
+    annotations = manifest(Service.WEB, values_from(file))["spec"]["template"]["metadata"][
+        "annotations"
+    ]
+    interfaces = json.loads(annotations["run.googleapis.com/network-interfaces"])
+    assert interfaces == [{"network": "net", "subnetwork": "sub"}]
+    assert annotations["run.googleapis.com/vpc-access-egress"] == "private-ranges-only"
+    assert "network" not in str(manifest(Service.WEB, VALUES))
 
 
 def test_a_pin_makes_another_revision_and_traffic_waits():
@@ -102,6 +110,41 @@ def test_a_pin_makes_another_revision_and_traffic_waits():
         ("older", 10),
         (revision_of(Service.WEBAPI, moved), 0),
     ]
+
+
+@pytest.mark.parametrize("service", Service)
+def test_a_collector_is_beside_each_service_that_sends_it_what_it_measures(service):
+    made = manifest(service, VALUES)["spec"]["template"]
+    app, collector = made["spec"]["containers"]
+    env = {each["name"]: each["value"] for each in app["env"]}
+    config = yaml.safe_load((DEPLOY / "monitoring" / "collector.yaml").read_text())
+    listens = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+    assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://{listens}"
+    assert collector["image"] == VALUES.collector
+    assert "ports" not in collector
+    port = collector["startupProbe"]["httpGet"]["port"]
+    assert config["extensions"]["health_check"]["endpoint"].endswith(f":{port}")
+    (mount,), (volume,) = collector["volumeMounts"], made["spec"]["volumes"]
+    assert mount["name"] == volume["name"]
+    assert volume["secret"]["secretName"] == "otel-collector"
+    path = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+    assert collector["args"] == [f"--config={path}"]
+    order = made["metadata"]["annotations"]["run.googleapis.com/container-dependencies"]
+    assert json.loads(order) == {app["name"]: [collector["name"]]}
+    rights = yaml.safe_load((DEPLOY / "iam" / f"{access.cloud_name(service)}.yaml").read_text())
+    assert rights["overProject"] == ["roles/monitoring.metricWriter"]
+    assert "otel-collector" in rights["roles"][access.READER]
+
+
+def test_without_a_collector_a_service_stands_alone():
+    alone = manifest(Service.WEB, VALUES.model_copy(update={"collector": None}))
+    spec = alone["spec"]["template"]["spec"]
+    assert len(spec["containers"]) == 1
+    assert "volumes" not in spec
+    assert "OTEL" not in str(alone)
+    rights = files_of(VALUES.model_copy(update={"collector": None}))["iam/pgp-web-v1.yaml"]
+    assert yaml.safe_load(rights)["overProject"] == []
+    assert "otel-collector" not in rights
 
 
 def test_no_manifest_holds_a_secrets_name_but_in_its_pins():
@@ -148,6 +191,25 @@ def test_a_project_with_a_domain():
         (("SIGNUP_SECRET_KEY: 1", "SIGNUP_SECRET_KEY: 0"), "pinned.SIGNUP_SECRET_KEY"),
         (("operators: []", "operator: []"), "operator: Extra inputs"),
         (("project: pgp-live", "project: 'a b'"), "project"),
+        (("SIGNUP_SECRET_KEY: 1", "SIGNUP_SECRET_KEY: true"), "pinned.SIGNUP_SECRET_KEY"),
+        (("SIGNUP_SECRET_KEY: 1", "SIGNUP_SECRET_KEY: '1'"), "pinned.SIGNUP_SECRET_KEY"),
+        (("[hostpay2]", "[hostpay2, hostpay3]"), "queues has hostpay3 under several secrets"),
+        (("[invite]", "[pgp-hostpay3-ledger]"), "queues has pgp-hostpay3-ledger under several"),
+        ((f"pgp-services{DIGEST}", "pgp-services:0.1.0"), "image: write HOST/PATH@sha256:DIGEST"),
+        (
+            (f"otelcol-google{DIGEST}", "otelcol-google:1"),
+            "collector: write HOST/PATH@sha256:DIGEST",
+        ),
+        (("operators: []", "operators: [a@example.com]"), "operators.0: write user:ADDRESS"),
+        (
+            ("operators: []", "operators: ['domain:example.com']"),
+            "operators.0: write user:ADDRESS",
+        ),
+        (("operators: []", "network: net"), "network and subnet go together"),
+        (("operators: []", "uptake: redis://r"), "uptake needs network and subnet"),
+        (("operators: []", "uptake: redis://:p@r"), "uptake: write redis://HOST"),
+        (("operators: []", "ipn_url: http://a.example"), "ipn_url: write https://HOST"),
+        (("operators: []", "alerts_source: pgp-alerts"), "alerts_source: write gsm://PROJECT"),
     ],
 )
 def test_an_incomplete_file_is_refused_with_every_fault(tmp_path, change, told):
@@ -219,6 +281,8 @@ def test_the_image_installs_every_dependency_at_the_version_that_is_tested():
     root = DEPLOY.parent
     for folder in (root, root / "adapters/flask", root / "adapters/fastapi", root / "services"):
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        for dependency in project["dependencies"]:
+        # With a collector in the operator's file, a service cannot do without the metrics' packages.
+        measures = project.get("optional-dependencies", {}).get("metrics", [])
+        for dependency in [*project["dependencies"], *measures]:
             name = re.match(r"[a-z0-9-]+", dependency)[0]
             assert name in names or name.startswith("pgp-config")

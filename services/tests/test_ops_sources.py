@@ -57,15 +57,86 @@ def test_our_own_sources_are_clean():
         "import os; e = os.environ\ne['API_KEY']",
         "import os; e = os.environ.get; e: int\ne('API_KEY')",
         "class C: N: str = 'API_KEY'\nimport os; os.getenv(C.N)",
+        "A, B.x = 'API_KEY', 1\nimport os; os.getenv(A)",
+        "import os\n{n: os.environ[n] for n in ('FEE_', 'API_KEY')}",
+        "import os; NAMES = ['API_KEY']\n[os.getenv(n) for n in NAMES]",
+        "import os; NAMES = {'API_KEY': call()}\n[os.getenv(n) for n in NAMES]",
+        "import os\nfor n in {'API_KEY'}: os.environ.get(n)",
+        "import os\nclass C: K = 'API_KEY'; f = lambda self: os.getenv(self.K)",
+        "import os\ndict(os.environ)['API_KEY']",
+        "import os\ndict(**os.environ).get('API_KEY')",
+        "import os\nos.environ.copy()['API_KEY']",
+        "import os; e = os.environ.copy()\ne['API_KEY']",
+        "import os; e = dict(os.environ)\ne.get('API_KEY')",
+        "import os\nos.environb[b'API_KEY']",
+        "from os import *\ngetenv('API_KEY')",
+        "from os import *\nenviron['API_KEY']",
+        "def read(name): import os; return os.environ[name]\nread('API_KEY')",
+        "def read(x, /, name): import os; return os.environ[name]\nread(1, name='API_KEY')",
     ],
 )
 def test_reads_of_the_environment(found, source):
     assert found(a=source) == [("a.py:2", "env-read")]
 
 
+def test_methods_that_read_a_parameter(found):
+    source = """
+        import os
+        class C:
+            def read(self, name):
+                return os.getenv(name)
+            def all(self):
+                return self.read("SIGNING_KEY"), self.read("HOME"), other.read("x"), self.read()
+    """
+    assert found(a=source) == [("a.py:7", "env-read")]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "os.environ[name()]",
+        "[os.environ[n] for n in names()]",
+        "os.getenv(self.KEY)",
+        "lambda n: os.getenv(n)",
+        "dict(os.environ)[n]",
+    ],
+)
+def test_a_read_of_what_cannot_be_told_is_a_finding_where_there_is_a_container(found, read):
+    source = f"import os\n{read}"
+    assert found(s__container=USED, s__app=source, other=source) == [("app.py:2", "env-unknown")]
+
+
+def test_no_file_is_no_pass(tmp_path):
+    (tmp_path / "README.md").write_text("")
+    (finding,) = audit([tmp_path], NAMES)
+    assert (finding.rule, finding.text) == ("nothing-audited", "0 files audited")
+
+
+def test_digits_of_a_digest_are_no_key_unless_the_name_says_key_too(found):
+    source = f"""
+        IMAGE_SHA256 = "{HEX}"
+        call(digest="{HEX}")
+        call({{"checksum": "{HEX}"}})
+        HASH_KEY = "{HEX}"
+        private_key = call(digest="{HEX}")
+        EXPECTED = "{HEX}"
+    """
+    assert found(a=source) == [(f"a.py:{line}", "hard-coded-hex-key") for line in (5, 6, 7)]
+
+
+USED = """
+    from pgp_config import DynamicSecret, SecretContainer
+    class Service(SecretContainer):
+        fee = DynamicSecret("FEE")
+        handler = Handler(fee)
+"""
+
+
 @pytest.mark.parametrize(
     "source",
     [
+        "import os; os.getenv('HOME')",
+        "x = other.copy()\nx['API_KEY']\ndict(other)['API_KEY']\ncall()['API_KEY']",
         "import os\nos.environ['API_KEY'] = 'x'[0:0]",
         "import os\nos.getenv('HOME')\nos.getenv()",
         "import os\nos.getenv(name())\nos.getenv(f'{1!r}')\nos.getenv(f'{x:>3}')",
@@ -110,6 +181,21 @@ def test_names_are_followed_into_other_modules(found):
         (f"x = f'{HEX}' + y", "hard-coded-hex-key"),
         (f"call('123456789:{'a' * 35}')", "hard-coded-bot-token"),
         ("call('ABCDEF1-ABCDEF2-ABCDEF3-ABCDEF4')", "hard-coded-api-key"),
+        (
+            "x = 'https://hooks.slack.com/services/T0AB/B0CD/abcdefghij0123456789'",
+            "hard-coded-webhook",
+        ),
+        (
+            "x = 'https://eth-mainnet.g.alchemy.com/v2/abcdefghij0123456789abcd'",
+            "hard-coded-url-key",
+        ),
+        (
+            "x = 'https://mainnet.infura.io/v3/0123456789abcdef0123456789abcdef'",
+            "hard-coded-url-key",
+        ),
+        ("x = 'https://a.example/?api_key=abcdefghij0123456789abcd'", "hard-coded-url-key"),
+        ("api_key = 'k'", "hard-coded-value"),
+        ("call(signing_key='k')", "hard-coded-value"),
         ("FEE = 3", "hard-coded-value"),
         ("FEE: float = 3.5", "hard-coded-value"),
         ("self.API_KEY = 'k'", "hard-coded-value"),
@@ -135,6 +221,9 @@ def test_values_in_the_source(found, source, rule):
         "x = '-----BEGIN RSA PRIVATE KEY-----'",
         "API_KEY = 'API_KEY'",
         "API_KEY = ''",
+        "api_key = 'api_key'",
+        "fee = '3'",
+        "x = 'https://api.example/v2/a-path-that-is-long-and-has-words'",
         "FEE = True",
         "FEE = None",
         "FEE = call()",

@@ -11,6 +11,7 @@ from pgp_config import DeclarationError, DynamicSecret
 from pgp_services.names import Service
 from pgp_services.orchestrator.container import Orchestrator
 from pgp_services.tokens import (
+    PAY_WITHIN,
     AccumulationRequest,
     InviteRequest,
     SplitRequest,
@@ -41,7 +42,12 @@ def success(kind=SuccessClaims, **changes):
 @pytest.fixture
 def orchestrator(start):
     service = start(Service.ORCHESTRATOR)
-    service.tell = lambda **changes: service.post(PATH, {"payment": {**PAYMENT, **changes}})
+
+    def tell(received_at=None, **changes):
+        at = int(time.time()) if received_at is None else received_at
+        return service.post(PATH, {"payment": {**PAYMENT, **changes}, "received_at": at})
+
+    service.tell = tell
     return service
 
 
@@ -91,6 +97,28 @@ def test_a_payment_that_is_told_of_twice_is_handed_on_once(orchestrator, tasks_s
     assert (len(tasks_server.tasks), tasks_server.dropped) == (2, 4)
 
 
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("instant", SplitRequest), ("threshold", AccumulationRequest)]
+)
+def test_a_payment_goes_on_with_the_time_of_its_cause(
+    orchestrator, tasks_server, claims_of, mode, kind
+):
+    begun_at = int(time.time()) - PAY_WITHIN + 60
+    orchestrator.tell(begun_at, payout_mode=mode)
+    claims = success(payout_mode=mode, payment_id="2", timestamp=begun_at)
+    orchestrator.send(PATH, claims, SUCCESS)
+    for task in tasks_server.tasks[1::2]:
+        assert claims_of(task, kind, orchestrator.values[SUCCESS]).timestamp == begun_at
+
+
+def test_502_for_a_payment_that_came_in_too_long_ago(orchestrator, tasks_server):
+    """A repeat whose names are forgotten would be a second payout."""
+    late = int(time.time()) - PAY_WITHIN - 1
+    assert orchestrator.tell(late)[0] == 502
+    assert orchestrator.send(PATH, success(timestamp=late), SUCCESS)[0] == 502
+    assert tasks_server.tasks == []
+
+
 def test_another_payment_is_another(orchestrator, tasks_server):
     orchestrator.tell()
     orchestrator.tell(payment_id="5077125052")
@@ -120,6 +148,18 @@ def test_401_for_a_token_that_is_not_for_it(orchestrator, tasks_server, new_key)
     assert orchestrator.send(PATH, success(), "ANOTHER")[0] == 401
     assert orchestrator.send(PATH, success(SplitRequest), SUCCESS)[0] == 401
     assert orchestrator.post(PATH, {"token": "x.y"})[0] == 401
+    assert tasks_server.tasks == []
+
+
+def test_a_bad_claim_that_comes_as_a_task_is_not_repeated(orchestrator, tasks_server, caplog):
+    """Old fault: whatever a user claimed was delivered again and again, and each time an error."""
+    caplog.set_level("INFO")
+    headers = {"X-CloudTasks-TaskName": "claim"}
+    status, content, _ = orchestrator.post(PATH, {"token": "x.y"}, headers)
+    assert (status, content["status"]) == (200, "refused")
+    assert sum("The claim is refused" in message for message in caplog.messages) == 1
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+    assert orchestrator.post(PATH, {"payment": {}}, headers)[0] == 400
     assert tasks_server.tasks == []
 
 
@@ -158,9 +198,11 @@ def test_400_for_a_payment_with_a_wrong_field_which_is_named(
 
 def test_400_for_a_payment_with_a_field_too_many_or_too_few(orchestrator):
     assert orchestrator.tell(more=1)[0] == 400
-    assert orchestrator.post(PATH, {"payment": PAYMENT, "more": 1})[0] == 400
+    now = int(time.time())
+    assert orchestrator.post(PATH, {"payment": PAYMENT, "received_at": now, "more": 1})[0] == 400
+    assert orchestrator.post(PATH, {"payment": PAYMENT})[0] == 400
     without = {name: value for name, value in PAYMENT.items() if name != "payment_id"}
-    assert orchestrator.post(PATH, {"payment": without})[0] == 400
+    assert orchestrator.post(PATH, {"payment": without, "received_at": now})[0] == 400
 
 
 def test_503_when_cloud_tasks_is_unavailable_and_nothing_is_done_twice(orchestrator, tasks_server):

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from pgp_services.lookalikes.http import Fault
-from pgp_services.names import Service
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.stage.local_fleet import LocalFleet
 from pgp_services.tokens import (
     AccumulationRequest,
@@ -60,7 +60,7 @@ WAY = [
     ("hostpay2", "hostpay2", "/"),
     ("hostpay1-response", "hostpay1", "/status-verified"),
     ("hostpay3", "hostpay3", "/"),
-    ("hostpay3", "hostpay3", "/"),
+    (LEDGER_QUEUE, "hostpay3", "/"),
     ("hostpay3", "hostpay3", "/"),
     ("hostpay1-response", "hostpay1", "/payment-completed"),
 ]
@@ -91,6 +91,10 @@ class Flow:
 
     def batch(self, **changes):
         return {**IDENTITY, "batch_id": self.number, "amount": "0.0485", **changes}
+
+    def told(self):
+        """What NP_IPN says of a payment."""
+        return {"payment": self.payment(), "received_at": int(time.time())}
 
     def signed(self, kind, claims):
         said = kind.model_validate({**claims, "timestamp": int(time.time())})
@@ -172,7 +176,7 @@ def test_a_payment_becomes_one_transaction_and_its_exchange_finishes(flow):
 
 
 def test_a_payment_that_came_in_goes_all_the_way(flow):
-    told = {"payment": flow.payment()}
+    told = flow.told()
     reply = flow.send(Service.ORCHESTRATOR, "/process-validated-payment", told)
     assert reply.status == 200
     assert len(reply.content()["task_ids"]) == 2
@@ -188,7 +192,7 @@ def test_a_payment_that_came_in_goes_all_the_way(flow):
 def test_nothing_is_done_twice_when_every_task_is_delivered_twice(flow):
     for _ in range(3 * len(WAY)):
         flow.fleet.tasks.deliver_twice()
-    told = {"payment": flow.payment()}
+    told = flow.told()
     for _ in range(2):
         assert flow.send(Service.ORCHESTRATOR, "/process-validated-payment", told).is_ok
     flow.settle()

@@ -19,7 +19,7 @@ from pgp_config import GoogleSecretManager
 from pgp_services import catalogue
 from pgp_services.lookalikes.cloud_tasks.over_rest import RestServer
 from pgp_services.names import Service
-from pgp_services.ops import monitoring
+from pgp_services.ops import access, monitoring
 from pgp_services.stage import environ
 from pgp_services.stage.local_fleet import LocalFleet
 
@@ -275,12 +275,14 @@ def test_a_url_goes_from_blue_to_green_and_back(fleet, traffic, person):
     fleet.routes.add(green, fleet.noted.url)
     probe = f"http://127.0.0.1:{fleet.services[Service.SPLIT2].port}"
     queue = fleet.values.of("PGP_SPLIT1_RESPONSE_QUEUE")
-    person.do(exports(SECRET="PGP_SPLIT1_URL", GREEN_URL=green, QUEUE=queue))
+    person.do(exports(SECRET="PGP_SPLIT1_URL", BLUE_URL=blue, GREEN_URL=green, QUEUE=queue))
     person.do(exports(PROBE=probe, TOKEN="none"))
     person.do(steps["1. Green is ready"])
     assert '"ready"' in person.said
-    person.do(steps["2. Remember blue"])
+    person.do(steps["2. Blue is what you think"])
     assert person.said == f"blue is {blue}\n"
+    person.do(steps["Afterwards"], code=1)
+    assert person.said == "the secret says blue\n"
     traffic.wait_for_more()
     person.do(steps["3. Switch"])
     person.do(steps["How you see that it worked"])
@@ -293,14 +295,16 @@ def test_a_url_goes_from_blue_to_green_and_back(fleet, traffic, person):
     traffic.end()
     assert set(traffic.statuses) == {200}
     fleet.tasks.wait_until_idle()
+    person.do(exports(BLUE_URL=green))
+    person.do(steps["2. Blue is what you think"], code=1)
     person.do(steps["Afterwards"])
-    assert person.said == ""
+    assert person.said == f"no task of {queue} is for blue\n"
 
 
 def test_a_queue_is_created_filled_drained_and_deleted(fleet, traffic, person, iam):
     steps = blocks("queue-migration.md")
     old, new = fleet.values.of("PGP_SPLIT1_RESPONSE_QUEUE"), "split1-response-2"
-    person.do(exports(SECRET="PGP_SPLIT1_RESPONSE_QUEUE", NEW_QUEUE=new))
+    person.do(exports(SECRET="PGP_SPLIT1_RESPONSE_QUEUE", OLD_QUEUE=old, NEW_QUEUE=new))
     traffic.wait_for_more()
     person.do(steps["1. Create"])
     (binding,) = iam[new]["bindings"]
@@ -308,7 +312,9 @@ def test_a_queue_is_created_filled_drained_and_deleted(fleet, traffic, person, i
     assert binding["members"] == [
         f"serviceAccount:pgp-split2-v1@{environ.PROJECT}.iam.gserviceaccount.com"
     ]
+    person.do(steps["1. Create"])  # again
     person.do(steps["2. Update"])
+    person.do(steps["4. Drain"] + steps["5. Delete"], code=1)  # too early
     # So that the old one has something to deliver when it is drained.
     pause = f'gcloud tasks queues pause {old} --location="$REGION" --project="$PROJECT"'
     person.do([pause])
@@ -331,6 +337,185 @@ def test_a_queue_is_created_filled_drained_and_deleted(fleet, traffic, person, i
     fleet.tasks.wait_until_idle()
     delivered = {each.task for each in fleet.tasks.deliveries if each.is_done}
     assert {task.name for task in fleet.tasks.tasks} <= delivered
+
+
+# -- what is pasted ----------------------------------------------------------------------------
+
+#: Commands that take something away, or let something new in.
+FINAL = re.compile(
+    r"gcloud .*\b(delete|destroy|disable|enable|update-traffic|resume)\b|ops deploy|rm -f"
+)
+GUARD = "(\n    set -euo pipefail\n"
+
+
+@pytest.fixture
+def paste(tmp_path):
+    """Pastes blocks into a shell that goes on after failures; `gcloud` is what the test says."""
+    (tmp_path / "gcloud").write_text(
+        '#!/bin/bash\necho "$*" >> "$CALLS"\n'
+        'while read -r words; do case "$*" in *"$words"*) exit 1;; esac; done <<< "${FAILING-no such}"\n'
+        'case "$*" in "tasks list"*) echo -n "$TASKS";; *" access "*) echo "$SERVED";;\n'
+        '*state=ENABLED*) printf "$ENABLED";; "secrets versions list"*) echo 3;; esac\n'
+    )
+    (tmp_path / "gcloud").chmod(0o755)
+
+    def paste(blocks, **variables):
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        told = {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "CALLS": str(calls),
+            **dict.fromkeys(("TASKS", "SERVED", "ENABLED", "NEW_VALUE"), ""),
+            "PROJECT": "p",
+            "REGION": REGION,
+            "SECRET": "S",
+            "QUEUE": "q",
+        }
+        ran = subprocess.run(
+            [shutil.which("bash"), "--norc"],
+            input=f"QUEUES=(); {ARRAYS}\n" + "".join(blocks) + "echo still here\n",
+            env={**told, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert ran.stdout.endswith("still here\n")
+        paste.said = ran.stdout + ran.stderr
+        return calls.read_text().splitlines()
+
+    return paste
+
+
+OLD_AND_NEW = {"OLD_QUEUE": "old", "NEW_QUEUE": "new", "SERVED": "new", "PAUSE": "0"}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TASKS": "a-task"},
+        {"FAILING": "tasks list"},
+        {"FAILING": "versions access"},
+        {"SERVED": ""},
+        {"OLD_QUEUE": "new"},  # of a new shell
+        {"OLD_QUEUE": ""},
+    ],
+)
+def test_a_queue_is_deleted_only_if_it_is_known_to_be_empty_and_unused(paste, variables):
+    block = blocks("queue-migration.md")["5. Delete"]
+    if variables.get("OLD_QUEUE") == "":
+        block = ["unset OLD_QUEUE\n", *block]
+    calls = paste(block, **{**OLD_AND_NEW, **variables})
+    assert calls
+    assert not any("delete" in call for call in calls)
+
+
+def test_an_empty_queue_is_deleted(paste):
+    calls = paste(blocks("queue-migration.md")["5. Delete"], **OLD_AND_NEW)
+    assert calls[-1].startswith("tasks queues delete old ")
+
+
+@pytest.mark.parametrize("failing", ["tasks list", "versions access", "resume"])
+def test_a_queue_is_not_said_to_be_empty_if_that_is_not_known(paste, failing):
+    paste(blocks("queue-migration.md")["4. Drain"], FAILING=failing, **OLD_AND_NEW)
+    assert "is empty" not in paste.said
+
+
+def test_a_queue_of_another_shell_is_not_migrated(paste):
+    calls = paste(blocks("queue-migration.md")["1. Create"], **{**OLD_AND_NEW, "SERVED": "third"})
+    assert len(calls) == 1
+    assert "choose again" in paste.said
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ENABLED": "2\n1\n"},  # the newest one is not
+        {"ENABLED": "3\n2\n", "FAILING": "--limit=1"},
+        {"ENABLED": "3\n2\n", "FAILING": "--filter"},
+    ],
+)
+def test_no_version_is_disabled_unless_the_newest_one_stays(paste, variables):
+    calls = paste(
+        blocks("compromised-key.md")["2. Disable the old version, whatever was said"], **variables
+    )
+    assert not any("versions disable" in call for call in calls)
+
+
+def test_no_version_is_destroyed_where_none_is_enabled(paste):
+    calls = paste(blocks("compromised-key.md")["4. Destroy the old versions"])
+    assert not any("versions destroy" in call for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [("tasks list", False), ("versions access", False), ("nothing", True)],
+)
+def test_blue_is_not_said_to_be_free_if_that_is_not_known(paste, failing, said):
+    paste(
+        blocks("blue-green-url.md")["Afterwards"],
+        FAILING=failing,
+        SERVED="https://green.example",
+        BLUE_URL="https://blue.example",
+    )
+    assert ("is for blue" in paste.said) is said
+
+
+def test_all_is_paused_and_resumed_or_the_block_ends(paste):
+    steps = blocks("static-key-replacement.md", "sh")
+    chosen = [*steps["Before you begin"], "pgp-config() { echo rotated; }\n"]
+    paused, resumed = (steps[name] for name in ("1. Nothing new comes in", "5. Let it in again"))
+    calls = paste([*chosen, *paused])
+    jobs = {call.split()[3] for call in calls if call.startswith("scheduler jobs pause")}
+    assert jobs == {"batchprocessor", "accumulator", "microbatchprocessor"}
+    assert calls[0].startswith("tasks queues pause orchestrator ")
+    calls = paste([*chosen, *resumed])
+    assert [call.replace("resume", "pause") for call in calls] == paste([*chosen, *paused])
+    paste([*chosen, *resumed], FAILING="jobs resume")
+    assert "rotated" not in paste.said
+
+
+def test_nothing_is_said_to_be_under_way_only_if_that_is_known(paste):
+    steps = blocks("static-key-replacement.md", "sh")
+    for variables, said in (({}, True), ({"TASKS": "t"}, False), ({"FAILING": "hostpay3"}, False)):
+        paste([*steps["Before you begin"], *steps["2. What is under way ends"]], **variables)
+        assert ("nothing is under way" in paste.said) is said
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda p: p.stem)
+def test_what_takes_something_away_is_alone_or_in_a_block_that_ends_at_a_failure(path):
+    for kind, block in _FENCE.findall(path.read_text()):
+        commands = [line for line in block.replace("\\\n", " ").splitlines() if line]
+        finals = [number for number, line in enumerate(commands) if FINAL.search(line)]
+        if kind in {"bash", "sh"} and finals and finals[-1] > 0:
+            assert block.startswith(GUARD), block
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda p: p.stem)
+def test_every_variable_is_chosen_before_or_in_the_block(path):
+    text, once = path.read_text(), (FOLDER / "README.md").read_text()
+    parts = [once, text.partition("## Before you begin")[2].partition("\n## ")[0]]
+    chosen = [body for part in parts for _, body in _FENCE.findall(part)]
+    known = set(re.findall(r"\b([A-Z_]+)=", "".join(chosen))) | {"HOME"}
+    scripts = [body for _, body in _FENCE.findall(text)]
+    scripts += re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))
+    for script in scripts:
+        here = set(re.findall(r"\b([A-Z_]+)=|for ([A-Z_]+) in", script))
+        used = set(re.findall(r"\$\{?([A-Z_]+)\b(?!:-)", script))
+        assert used <= known | {name for names in here for name in names}, script
+
+
+def test_the_two_names_of_a_service_become_each_other():
+    text = (FOLDER / "README.md").read_text()
+    there, back = re.findall(r"^echo .*\| tr .*$", text, re.MULTILINE)
+    for service in Service:
+        cloud = access.cloud_name(service)
+        for command, given, wanted in ((there, service, cloud), (back, cloud, service)):
+            script = re.sub(r"^echo \S+", f"echo {given}", command)
+            ran = subprocess.run(
+                [shutil.which("bash"), "-c", script], capture_output=True, check=True
+            )
+            assert ran.stdout.decode() == f"{wanted}\n"
 
 
 # -- all of them -------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_the_key_is_loaded_once_and_never_asked_for_while_requests_are_served(
         rotations.work(service)  # for as long as its dynamic secrets are looked after
     assert {done.status for done in rotations.effects(service).done} == {200}
     assert asked(fleet, service) == before
-    assert len(before) == 1  # of its parent process, at start-up; its workers are forked from that
+    assert len(before) == 1  # of its one worker, at start-up; the parent process reads no secret
     assert before[0] < began
 
 

@@ -207,11 +207,12 @@ def answering(outcome):
 
 @pytest.fixture(params=[False, True], ids=["threads", "coroutines"])
 def respond(request):
-    def run(responder, outcome):
+    def run(responder, outcome, headers=None):
         handle, handle_async = answering(outcome)
+        call = Call(headers=headers or {})
         if request.param:
-            return asyncio.run(responder.respond_async(handle_async, Call()))
-        return responder.respond(handle, Call())
+            return asyncio.run(responder.respond_async(handle_async, call))
+        return responder.respond(handle, call)
 
     run.prefix = "async: " if request.param else ""
     return run
@@ -238,6 +239,22 @@ def test_our_fault_is_an_alert_while_alerting_is_enabled(respond, operations, to
     assert respond(responder, Refused("X answered 400")).status == 502
     assert len(told.texts) == 1
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+@pytest.mark.parametrize("failure", [BadToken("expired"), BadRequest("no token")])
+def test_a_task_that_will_never_succeed_is_an_alert(respond, operations, told, caplog, failure):
+    responder = Responder(Service.SPLIT1, operations, told)
+    respond(responder, failure, {"x-cloudtasks-taskname": "t-1"})
+    assert told.texts == [
+        f"{respond.prefix}PGP_SPLIT1_v1 (staging): {type(failure).__name__}: {failure}"
+    ]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_the_world_cannot_call_as_a_task(respond, operations, told):
+    responder = Responder(Service.NP_IPN, operations, told)
+    respond(responder, BadToken("expired"), {"x-cloudtasks-taskname": "t-1"})
+    assert told.texts == []
 
 
 def test_without_anybody_to_tell_the_log_has_it(respond, operations, caplog):

@@ -130,8 +130,32 @@ def test_the_answer_to_split1_says_what_changenow_said(
         "to_amount_post_fee": Decimal("50.05"),
         "deposit_fee": Decimal("0.001"),
         "withdrawal_fee": Decimal("0.0025"),
-        "timestamp": NOW + 60,
+        "timestamp": NOW,  # the request's, which is the payment's: the clock says a minute more
     }
+
+
+@pytest.mark.parametrize("rounding", ["0.0000001", "-0.0000001"])
+def test_what_is_to_be_swapped_is_what_was_asked_about_to_the_last_digit(
+    answer_of, handler, tasks_server, changenow_server, body_with, signing_key, rounding
+):
+    """ChangeNow's numbers are JavaScript's: what it says of an amount may be more than that."""
+    said = {"fromAmount": float(Decimal(1) + Decimal(rounding)), "toAmount": 1}
+    fees = {"depositFee": 0, "withdrawalFee": 0}
+    changenow_server.fail(Fault(200, body=json.dumps({**said, **fees}).encode()))
+    assert answer_of(handler, body_with(swap_currency="eth", adjusted_amount="1")).status == 200
+    token = json.loads(tasks_server.tasks[0].body)["token"]
+    answer = verify(EstimateAnswer, token, SecretStr(signing_key), NOW + 60)
+    assert answer.from_amount == Decimal(1)
+
+
+def test_a_cause_has_one_answer_whenever_it_is_asked_about(handler, tasks_server, body_with):
+    headers = {"x-cloudtasks-taskname": "cause-estimate"}
+    try:
+        for body in (body_with(), body_with(timestamp=NOW + 1)):
+            assert handler.estimate(Call(body, headers)).status == 200
+    finally:
+        handler.close()
+    assert len({task.name for task in tasks_server.tasks}) == 1
 
 
 def test_changenow_is_asked_what_the_token_says(answer_of, handler, changenow_server, body_with):

@@ -12,6 +12,7 @@ import pytest
 from pgp_config import DynamicSecret, Freshness, Memory, SecretContainer, SecretUnavailable
 from pgp_services.clients.retries import RetryPolicy
 from pgp_services.clients.telegram import (
+    ChatClosed,
     TelegramClient,
     TelegramRefused,
     TelegramUnavailable,
@@ -60,7 +61,7 @@ def client(client_with, rotating_key, token):
 def use(request):
     """Calls a method of a client, or awaits its twin, and closes the connections."""
 
-    def call(client, name, *arguments, **options):
+    def call(client, name, /, *arguments, **options):
         if request.param == "sync":
             try:
                 return getattr(client, name)(*arguments, **options)
@@ -102,6 +103,25 @@ def test_an_invite_link_is_made(use, client, server, monkeypatch):
     assert (made.chat_id, made.member_limit, made.expire_date) == (-100123, 1, 1060)
     use(client, "create_invite_link", 5, member_limit=3)
     assert (server.links[1].member_limit, server.links[1].expire_date) == (3, None)
+
+
+def test_a_link_is_revoked(use, client, server):
+    link = use(client, "create_invite_link", -100123, name="Payment 5")
+    assert server.links[0].name == "Payment 5"
+    for _ in range(2):
+        use(client, "revoke_invite_link", -100123, link)
+    assert server.revoked == [link] * 2
+    for chat, other in ((-100123, link + "0"), (5, link)):
+        with pytest.raises(TelegramRefused, match="400"):
+            use(client, "revoke_invite_link", chat, other)
+    server.block(-100123)
+    with pytest.raises(ChatClosed):
+        use(client, "revoke_invite_link", -100123, link)
+
+
+def test_a_name_that_is_too_long_is_refused(use, client):
+    with pytest.raises(TelegramRefused, match="400"):
+        use(client, "create_invite_link", 5, name="x" * 33)
 
 
 def test_updates_come_and_are_confirmed_by_asking_for_later_ones(use, client, server):
@@ -171,7 +191,7 @@ def test_the_chat_that_blocked_the_bot_is_no_matter_of_the_token(
 ):
     rotating = rotating_key(token)
     server.block(7)
-    with pytest.raises(TelegramRefused, match="403") as caught:
+    with pytest.raises(ChatClosed, match="403") as caught:
         use(client_with(rotating), "send_message", 7, "x")
     assert caught.value.status == 502
     assert rotating.refreshes == 0

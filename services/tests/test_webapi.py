@@ -56,6 +56,13 @@ def test_a_sign_up_link_becomes_a_log_in(service, link_key, jwt_key):
     assert login_of(said["refresh_token"], "refresh", jwt_key).sub == ADDRESS
 
 
+def test_401_for_a_links_token_that_is_no_text(service):
+    """Old fault: a lone surrogate was a 500."""
+    for token in ("\\ud800", "\\u00e9.a.b"):
+        body = f'{{"token": "{token}"}}'
+        assert service.post("/api/auth/verify-email", content=body).status_code == 401
+
+
 @pytest.mark.parametrize("token", ["", 5, None])
 def test_400_without_a_links_token(service, token):
     assert service.post("/api/auth/verify-email", json={"token": token}).status_code == 400

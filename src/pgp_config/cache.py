@@ -1219,7 +1219,7 @@ class Cache:
         if isinstance(outcome, Known):
             if wave is None:  # it was given up, and its wave went on
                 self._publish({entry: outcome}, tick())
-            elif self._is_new(entry, outcome):
+            elif self._replaces_shown(entry, outcome):
                 wave.landed[entry] = outcome
             else:
                 # Now: a scope that finds it in its pin does not look further, where there may be a newer one
@@ -1233,7 +1233,7 @@ class Cache:
             self._ahead.discard(wave.tick - 1)
             self.after = max(self._ahead, default=0)
 
-    def _is_new(self, entry: _Entry, known: Known[Any]) -> bool:
+    def _replaces_shown(self, entry: _Entry, known: Known[Any]) -> bool:
         """Whether it takes the place of another version that scopes are shown."""
         shown = self.generation.get(entry.spec)
         return shown is not None and (shown.version, shown.mark) != (known.version, known.mark)

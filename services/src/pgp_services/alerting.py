@@ -37,6 +37,9 @@ POLICY = RetryPolicy(budget=2.0, attempt=1.5, retries=1)
 #: Seconds between two alerts with the same reason.
 INTERVAL = 60.0
 
+#: Seconds before one is tried again that Slack did not take: nobody was told, and each try costs a request its wait.
+PAUSE = 5.0
+
 #: Reasons that are remembered, at most: those of the last minute are few, unless something is badly wrong.
 MAX_REASONS = 256
 
@@ -52,7 +55,7 @@ class Alerting(SecretContainer):
 
 
 class Throttle:
-    """Lets each reason pass once an interval.
+    """Lets each reason pass once an interval, and sooner where it was not told.
 
     Args:
         clock: Monotonic seconds.
@@ -61,17 +64,22 @@ class Throttle:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._passed: dict[str, float] = {}
+        self._until: dict[str, float] = {}
 
     def passes(self, reason: str) -> bool:
-        """Whether it is time to tell of a reason; whoever asks is taken to tell of it."""
+        """Whether it is time to tell of a reason; whoever asks is taken to tell of it, or says that it `failed`."""
         with self._lock:
             now = self._clock()
-            self._passed = {r: at for r, at in self._passed.items() if now - at < INTERVAL}
-            if reason in self._passed or len(self._passed) >= MAX_REASONS:
+            self._until = {r: until for r, until in self._until.items() if now < until}
+            if reason in self._until or len(self._until) >= MAX_REASONS:
                 return False
-            self._passed[reason] = now
+            self._until[reason] = now + INTERVAL
             return True
+
+    def failed(self, reason: str) -> None:
+        """It was not told: it passes again after `PAUSE`."""
+        with self._lock:
+            self._until[reason] = self._clock() + PAUSE
 
 
 class SlackTeller:
@@ -100,6 +108,7 @@ class SlackTeller:
         try:
             self._slack.alert(text)
         except Exception as failure:  # noqa: BLE001  an alert is no reason to fail
+            self._throttles().failed(text)
             self._note(type(failure).__name__)
         else:
             self._note(None)
@@ -111,6 +120,7 @@ class SlackTeller:
         try:
             await self._slack.alert_async(text)
         except Exception as failure:  # noqa: BLE001  as above
+            self._throttles().failed(text)
             self._note(type(failure).__name__)
         else:
             self._note(None)

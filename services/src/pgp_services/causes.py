@@ -28,12 +28,14 @@ def digest_of(claims: Claims, call: Call | None = None) -> str:
     """The digest of a token that says nothing that identifies its cause by itself.
 
     Two payments of one payer may have the same claims in the same second, and so the same token; they come as two
-    tasks, though, and a repeat of one comes as that task again. So the name of the task counts too.
+    tasks, though, each named after its cause. So the name of the task is what counts, and not what it says: the same
+    cause comes with another time or another estimate when a queue was replaced, whose names are its own.
 
     Args:
-        claims: The token's claims.
+        claims: The token's claims; they count where no task brought them.
         call: The call that brought it, if Cloud Tasks did: nobody else calls there, and the header is its own.
     """
-    said = json.dumps(claims.model_dump(mode="json"), sort_keys=True)
     task = "" if call is None else call.headers.get(TASK_NAME, "")
-    return digest(claims.kind, said, task)
+    if task:
+        return digest(claims.kind, "task", task)
+    return digest(claims.kind, json.dumps(claims.model_dump(mode="json"), sort_keys=True))

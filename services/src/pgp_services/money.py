@@ -11,13 +11,17 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pgp_services.failures import BadRequest
+from pgp_services.failures import BadRequest, Refused
 
 if TYPE_CHECKING:
     from pgp_services.tokens import Currency
 
 #: Digits after the point that a currency has.
 DIGITS: dict[Currency, int] = {"eth": 18, "usdt": 6}
+
+
+class NothingLeft(Refused):
+    """The fee takes all that came in: nothing can be paid out, and somebody has to look at the fee."""
 
 
 def after_fee(amount: Decimal, percent: Decimal, currency: Currency) -> Decimal:
@@ -29,9 +33,12 @@ def after_fee(amount: Decimal, percent: Decimal, currency: Currency) -> Decimal:
         currency: In what; the result has no more digits than it has, and is rounded down.
 
     Raises:
-        BadRequest: If nothing is left.
+        NothingLeft: If that is less than a unit.
     """
-    return _amount(Fraction(amount) * (100 - Fraction(percent)) / 100, currency)
+    left = _amount(Fraction(amount) * (100 - Fraction(percent)) / 100, currency)
+    if left is None:
+        raise NothingLeft("the fee leaves less than can be paid out")
+    return left
 
 
 def cut(amount: Decimal, currency: Currency) -> Decimal:
@@ -40,7 +47,10 @@ def cut(amount: Decimal, currency: Currency) -> Decimal:
     Raises:
         BadRequest: If nothing is left.
     """
-    return _amount(Fraction(amount), currency)
+    whole = _amount(Fraction(amount), currency)
+    if whole is None:
+        raise BadRequest("the amount is less than can be paid out", fields=["amount"])
+    return whole
 
 
 def units(amount: Decimal, currency: Currency) -> int:
@@ -55,10 +65,9 @@ def units(amount: Decimal, currency: Currency) -> int:
     return exact.numerator
 
 
-def _amount(exact: Fraction, currency: Currency) -> Decimal:
+def _amount(exact: Fraction, currency: Currency) -> Decimal | None:
+    """In whole units; None for less than one."""
     digits = DIGITS[currency]
     whole = int(exact * 10**digits)
-    if not whole:
-        raise BadRequest("the amount is less than can be paid out", fields=["amount"])
     # From text: arithmetic on Decimals rounds to the context's 28 digits.
-    return Decimal(f"{whole}e-{digits}")
+    return Decimal(f"{whole}e-{digits}") if whole else None

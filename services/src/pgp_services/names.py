@@ -1,4 +1,4 @@
-"""The seventeen services of the fleet, by name."""
+"""The seventeen services of the fleet, by name, and the one queue that no secret names."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ class Service(StrEnum):
     def short(self) -> str:
         """The name without the fleet's prefix and the version: `SPLIT2`."""
         return self.removeprefix("PGP_").removesuffix("_v1")
+
+
+#: Services that the world calls: web pages, Telegram, NOWPayments. What they are sent is verified by them.
+PUBLIC = frozenset({Service.SERVER, Service.NP_IPN, Service.WEBAPI, Service.WEB})
+
+#: The queue in which HOSTPAY3 reserves each payment once. Its name is fixed: a queue knows the names of its own tasks
+#: only, and so this one is never replaced, as those behind secrets are (`hostpay3.handler`).
+LEDGER_QUEUE = "pgp-hostpay3-ledger"

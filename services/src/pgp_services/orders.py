@@ -7,7 +7,7 @@ that it signs, so that NP_IPN knows whose payment it is though neither has a dat
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,12 @@ from pydantic import (
 from pgp_services.clients.outcomes import Number  # noqa: TC001  as above
 from pgp_services.failures import BadRequest
 from pgp_services.tokens import Amount, Claims, Facts, Mode, Ticker, WalletAddress
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+#: A price: more than 0, of as many digits as NOWPayments' JavaScript numbers keep.
+Price = Annotated[Amount, Field(gt=0, max_digits=15)]
 
 
 class Offer(Claims):
@@ -39,7 +45,7 @@ class Offer(Claims):
     kind: ClassVar[str] = "server.offer"
 
     closed_channel_id: int
-    price_amount: Annotated[Amount, Field(gt=0, max_digits=15)]
+    price_amount: Price
     price_currency: Ticker
     payout_mode: Mode
     payout_currency: Ticker
@@ -52,8 +58,11 @@ class Order(Facts):
 
     Attributes:
         number: What tells this order from others of the same payer; 0 or more.
+        time: When it was ordered, in whole seconds of Unix time.
         user_id: The payer's Telegram id.
         closed_channel_id: As in `Offer`.
+        price_amount: As in `Offer`.
+        price_currency: As in `Offer`, in small letters.
         payout_mode: As in `Offer`.
         payout_currency: As in `Offer`.
         payout_network: As in `Offer`.
@@ -61,32 +70,45 @@ class Order(Facts):
     """
 
     number: int
+    time: int
     user_id: int
     closed_channel_id: int
+    price_amount: Price
+    price_currency: Ticker
     payout_mode: Mode
     payout_currency: Ticker
     payout_network: Ticker
     wallet_address: WalletAddress
 
 
-#: The fields in their order; a wallet's address may hold a point, so it is the last.
+#: The fields in their order; a wallet's address may hold a point, so it is the last. The price has an exponent
+#: in place of its point: 9.99 is 999e-2. NOWPayments' documentation has no limit for the length of an `order_id`:
+#: with a wallet's address of 106 characters, Monero's longest, it comes to about 210, and NowPaymentsClient
+#: refuses an invoice whose `order_id` came back changed, before anybody pays it.
 _REFERENCE = re.compile(
-    r"pgp1\.(?P<number>[0-9]{1,18})\.(?P<user_id>[0-9]{1,18})\.(?P<closed_channel_id>-?[0-9]{1,18})"
-    r"\.(?P<payout_mode>[a-z]+)\.(?P<payout_currency>[^.]+)\.(?P<payout_network>[^.]+)\.(?P<wallet_address>.+)",
+    r"pgp2\.(?P<number>[0-9]{1,18})\.(?P<time>[0-9]{1,18})\.(?P<user_id>[0-9]{1,18})"
+    r"\.(?P<closed_channel_id>-?[0-9]{1,18})\.(?P<price_amount>[0-9]{1,15}e-?[0-9]{1,2})"
+    r"\.(?P<price_currency>[^.]+)\.(?P<payout_mode>[a-z]+)\.(?P<payout_currency>[^.]+)\.(?P<payout_network>[^.]+)\.(?P<wallet_address>.+)",
     re.ASCII,
 )
 
 
-def ordered(offer: Offer, user_id: int, number: int) -> Order:
-    """The order of an offer by a payer."""
-    facts = offer.model_dump(exclude={"timestamp", "price_amount", "price_currency"})
-    return Order(**facts, user_id=user_id, number=number)
+def ordered(offer: Offer, user_id: int, number: int, time: int) -> Order:
+    """The order of an offer by a payer, at a Unix time."""
+    facts = offer.model_dump(exclude={"timestamp"})
+    facts["price_currency"] = offer.price_currency.lower()
+    return Order(**facts, user_id=user_id, number=number, time=time)
 
 
 def reference(order: Order) -> str:
     """An order as NOWPayments' `order_id`."""
-    facts = (getattr(order, name) for name in _REFERENCE.groupindex)
-    return ".".join(["pgp1", *map(str, facts)])
+    facts = {**order.model_dump(), "price_amount": _without_point(order.price_amount)}
+    return ".".join(["pgp2", *(str(facts[name]) for name in _REFERENCE.groupindex)])
+
+
+def _without_point(amount: Decimal) -> str:
+    _, digits, exponent = amount.as_tuple()
+    return f"{''.join(map(str, digits))}e{exponent}"
 
 
 def order_of(order_id: str | None) -> Order:
@@ -116,6 +138,12 @@ class Ipn(BaseModel):
         payment_id: What NOWPayments calls the payment.
         payment_status: How far it is.
         order_id: Our name for what is paid.
+        parent_payment_id: The payment to whose address this one was paid too, where that was paid before:
+            a repeated deposit, for which no price was asked.
+        price_amount: The price.
+        price_currency: In what currency it is stated.
+        pay_amount: The price in the currency that is paid in.
+        actually_paid: What was paid of it.
         outcome_amount: What came in, NOWPayments' fee taken off; None before it has.
         outcome_currency: In what.
     """
@@ -127,5 +155,10 @@ class Ipn(BaseModel):
     ]
     payment_status: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
     order_id: str | None = None
+    parent_payment_id: object = None
+    price_amount: Number | None = None
+    price_currency: str | None = None
+    pay_amount: Number | None = None
+    actually_paid: Number | None = None
     outcome_amount: Number | None = None
     outcome_currency: str | None = None

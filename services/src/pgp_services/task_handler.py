@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pgp_services.clients.cloud_tasks import NewTask
+from pgp_services.failures import Refused
 from pgp_services.serving.answers import done
 from pgp_services.serving.bodies import token_in
-from pgp_services.tokens import sign, verify
+from pgp_services.tokens import PAY_WITHIN, sign, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from pgp_services.tokens import Claims, Keys
 
 C = TypeVar("C", bound="Claims")
+
+
+class TooLate(Refused):
+    """The time in which a payment may be begun is over: it may have been paid, and somebody has to look."""
 
 
 class Client(Protocol):
@@ -66,6 +71,18 @@ class TaskHandler:
             BadToken: If it is not of that kind, not signed by one of the keys, or out of its time.
         """
         return verify(kind, token_in(call.body), keys, self._clock())
+
+    def require_on_time(self, begun_at: int) -> None:
+        """See that a payment that was caused at a time may still be begun.
+
+        Args:
+            begun_at: Unix time in seconds of its first cause, as all tokens in front of a payout carry it.
+
+        Raises:
+            TooLate: If it is more than `PAY_WITHIN` ago.
+        """
+        if self.now() > begun_at + PAY_WITHIN:
+            raise TooLate("a payment is told of too late: look whether it was paid")
 
     def hand_on(
         self,

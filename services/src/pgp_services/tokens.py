@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 #: Seconds for which a token is valid, by its own timestamp: back and ahead (clocks differ).
 MAX_TOKEN_AGE, MAX_TOKEN_LEAD = 24 * 3600, 5 * 60
 
-#: Seconds after its cause for which a payout may be begun. A repeat of a delivery creates its task under the
+#: Seconds after its first cause for which a payout may be begun. A repeat of a delivery creates its task under the
 #: same name and is dropped, as long as Cloud Tasks remembers that name: "up to 24 hours" in its words, and
 #: never less than about an hour in practice. What comes later is paid by nobody, and somebody is told.
 PAY_WITHIN = 3600
@@ -108,7 +108,9 @@ class Claims(Facts):
     """What every token says.
 
     Attributes:
-        timestamp: When the token was made, in whole seconds of Unix time.
+        timestamp: When the token was made, in whole seconds of Unix time. In front of a payout, from the first
+            token to the estimate's answer, it is when the first of them was: each hands on the time that it was
+            given, and so no repeat, however late, makes a payment look new.
     """
 
     kind: ClassVar[str]
@@ -392,6 +394,7 @@ class ReservedPayment(OpenExchange, Claims):
 
     Attributes:
         round: As in `PaymentOrder`.
+        queue: The queue of its further steps, whichever is HOSTPAY3's by then: their names are known there.
         look: How often it was looked after before, 0 or more; see `hostpay3.handler`.
         sender: The wallet's address.
         chain_id: The chain.
@@ -404,6 +407,7 @@ class ReservedPayment(OpenExchange, Claims):
     kind: ClassVar[str] = "hostpay3.hostpay3.reserved"
 
     round: Annotated[int, Field(ge=0)]
+    queue: Id
     look: Annotated[int, Field(ge=0)]
     sender: WalletAddress
     chain_id: int

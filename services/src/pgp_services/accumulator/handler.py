@@ -74,8 +74,9 @@ class AccumulatorHandler(TaskHandler):
         """A payment: take the fee off, and ask what the rest is worth; nothing is paid out."""
         key = self._signing_key()
         payment = self.claims_in(AccumulationRequest, call, key)
+        self.require_on_time(payment.timestamp)
         amount = after_fee(payment.amount, self._flat_fee(), payment.swap_currency)
-        request = valuation_of(payment, amount, self.now())
+        request = valuation_of(payment, amount)
         name = f"{digest('payment', payment.payment_id)}-valuation"
         task = self.hand_on(self._split2, name, ESTIMATE_PATH, request, key)
         return handed_on("Valuation asked of SPLIT2", task)
@@ -85,18 +86,20 @@ class AccumulatorHandler(TaskHandler):
         key = self._signing_key()
         # The same rules as for a token under its usual name.
         renamed = Call(json.dumps({"token": json_object(call.body)["release"]}).encode())
-        payout = payout_of(self.claims_in(Release, renamed, key), self.now())
+        release = self.claims_in(Release, renamed, key)
+        self.require_on_time(release.timestamp)
+        payout = payout_of(release, self.now())
         name = f"{payout.payout_id}-payout"
         task = self.hand_on(self._hostpay1, name, PAYOUT_PATH, payout, key)
         return handed_on("Payout sent to HOSTPAY1", task)
 
 
-def valuation_of(payment: AccumulationRequest, amount: Decimal, now: int) -> EstimateRequest:
+def valuation_of(payment: AccumulationRequest, amount: Decimal) -> EstimateRequest:
     """What SPLIT2 is asked: what ETH is worth in USDT; what USDT is worth where it will be paid out."""
     identity = payment.model_dump(include=set(Identity.model_fields))
     if payment.swap_currency == "eth":
         identity.update(payout_currency="usdt", payout_network="eth")
-    return EstimateRequest(**identity, adjusted_amount=amount, timestamp=now)
+    return EstimateRequest(**identity, adjusted_amount=amount, timestamp=payment.timestamp)
 
 
 def payout_of(release: Release, now: int) -> ReleasedPayout:

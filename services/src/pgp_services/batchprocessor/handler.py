@@ -72,18 +72,21 @@ class BatchProcessorHandler(TaskHandler):
         return [Route("/process", self.process)]
 
     def process(self, call: Call) -> Answer:
-        """Have SPLIT1 pay out what is due. A bad token among them stops all, before anything is sent."""
+        """Have SPLIT1 pay out what is due. A bad token, or a late one, among them stops all, before anything is sent."""
         due = self._due(call)
         tasks = [self._send(batch) for batch in due]
         return handed_on("Batches sent to SPLIT1" if tasks else "Nothing is due", *tasks)
 
     def _due(self, call: Call) -> list[BatchDue]:
         key, now = self._signing_key(), self._clock()
-        return [verify(BatchDue, token, key, now) for token in model_in(Due, call.body).due]
+        due = [verify(BatchDue, token, key, now) for token in model_in(Due, call.body).due]
+        for batch in due:
+            self.require_on_time(batch.timestamp)
+        return due
 
     def _send(self, batch: BatchDue) -> str:
         payout = BatchPayout(
-            **batch.model_dump(include=set(Batch.model_fields)), timestamp=self.now()
+            **batch.model_dump(include=set(Batch.model_fields)), timestamp=batch.timestamp
         )
         name = f"{digest('batch', batch.batch_id)}-payout"
         return self.hand_on(self._split1, name, PAYOUT_PATH, payout, self._payout_key())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
+from pgp_services.botcommand.pace import Pace
 from pgp_services.bots import NOT_GOOD, apologise, command_in, deep_link, message_in, nothing_to_do
 from pgp_services.causes import digest
 from pgp_services.clients.cloud_tasks import NewTask
@@ -16,7 +18,9 @@ from pgp_services.task_handler import TaskHandler
 from pgp_services.tokens import MAX_TOKEN_LENGTH
 
 if TYPE_CHECKING:
-    from pgp_services.bots import Command
+    from collections.abc import Callable
+
+    from pgp_services.bots import Command, Message
     from pgp_services.clients.cloud_tasks import Target, TasksClient
     from pgp_services.clients.telegram import TelegramClient
     from pgp_services.provided import Provided
@@ -39,8 +43,11 @@ _HELP = """\
 /help: this
 {link}"""
 
-#: itsdangerous' alphabet.
-_TOKEN = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+#: What is said to somebody who claims again within seconds.
+SLOWLY = "One claim at a time, please. Try again in a few seconds."
+
+#: itsdangerous' form: a text (a point before it says that it is deflated), and the 43 characters of an HMAC-SHA256.
+_TOKEN = re.compile(r"\.?[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class BotCommandHandler(TaskHandler):
@@ -51,6 +58,7 @@ class BotCommandHandler(TaskHandler):
         telegram: The bot.
         tasks: Creates tasks.
         orchestrator: Where claimed payments go.
+        monotonic: Monotonic seconds; a test gives its own.
     """
 
     def __init__(
@@ -60,11 +68,13 @@ class BotCommandHandler(TaskHandler):
         telegram: TelegramClient,
         tasks: TasksClient,
         orchestrator: Target,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(tasks, telegram)
         self._bot_name = bot_name
         self._telegram = telegram
         self._orchestrator = orchestrator
+        self._pace = Pace(monotonic)
 
     def routes(self) -> list[Route]:
         """What it answers to."""
@@ -103,16 +113,27 @@ class BotCommandHandler(TaskHandler):
         command = None if message is None else command_in(message.text, bot_name)
         if message is None or command is None:
             return nothing_to_do()
-        text = self._claim(command) if command.name == "claim" else reply(command, bot_name)
+        text = (
+            self._claim(message, command) if command.name == "claim" else reply(command, bot_name)
+        )
         self._telegram.send_message(message.chat_id, text)
         return done("Command answered")
 
-    def _claim(self, command: Command) -> str:
-        """Have a payment processed; ORCHESTRATOR has the keys, and sees whether the token is good."""
+    def _claim(self, message: Message, command: Command) -> str:
+        """Have a payment processed; ORCHESTRATOR has the keys, and sees whether the token is good.
+
+        Anybody can write what looks like a token, so a user makes one task in `pace.INTERVAL` at most.
+        """
         task = claim_task(command)
         if task is None:
             return NOT_GOOD
-        self._tasks.create(self._orchestrator, task)
+        if not self._pace.passes(message.user_id):
+            return SLOWLY
+        try:
+            self._tasks.create(self._orchestrator, task)
+        except Exception:
+            self._pace.give_back(message.user_id)
+            raise
         return "Thank you. If your payment is there, you will be let in."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from pgp_services.clients.telegram import TelegramClient
+    from pgp_services.failures import ServiceFailure
     from pgp_services.provided import Provided
     from pgp_services.serving.answers import Answer
     from pgp_services.serving.routes import Call
+
+logger = logging.getLogger("pgp_services.broadcast")
 
 #: Where tasks and the scheduler call, and who is logged in.
 EXECUTE_PATH, TRIGGER_PATH = "/api/broadcast/execute", "/api/broadcast/trigger"
@@ -36,6 +40,11 @@ Outcome = Literal["sent", "refused", "unknown", "unsent"]
 
 class BroadcastHandler:
     """Handles `POST /api/broadcast/execute` and `/api/broadcast/trigger`; used from threads.
+
+    A failure is answered with 5xx only where nobody got the message, so that a repeat of the request, which Cloud
+    Tasks makes, writes to nobody twice. Where some got it and others surely did not, the answer is 200 and lists the
+    latter, for whoever reads it to ask for them again: BROADCAST has neither a queue nor a row to go on by. Cloud Tasks
+    reads no answer, which is why SERVER makes a task for each chat: of one chat nothing is ever left over.
 
     Args:
         jwt_key: The secret JWT_SECRET_KEY.
@@ -68,7 +77,7 @@ class BroadcastHandler:
         """Write to the chats; for tasks and the scheduler: Cloud Run lets nobody else call.
 
         Raises:
-            ServiceFailure: If the request is not of that form, or none of the messages was sent.
+            ServiceFailure: If the request is not of that form, or nobody got the message and somebody still may.
             PgpConfigError: If a secret has no usable value.
         """
         return self._write(model_in(Broadcast, call.body))
@@ -87,24 +96,37 @@ class BroadcastHandler:
     def _write(self, asked: Broadcast) -> Answer:
         text = f"{asked.text}\n\n{deep_link(self._bot_name())}"
         end = self._clock() + WRITING
-        outcomes = {chat_id: self._outcome(chat_id, text, end) for chat_id in asked.chat_ids}
-        sent = sum(outcome == "sent" for outcome in outcomes.values())
-        if set(outcomes.values()) == {"unsent"}:
+        outcomes: dict[int, Outcome] = {}
+        failure: ServiceFailure | None = None
+        for chat_id in dict.fromkeys(asked.chat_ids):
+            # With a refused token no other chat is written to either.
+            if isinstance(failure, TelegramRefused) or self._clock() >= end:
+                outcomes[chat_id] = "unsent"
+                continue
+            outcomes[chat_id], trouble = self._outcome(chat_id, text)
+            failure = trouble or failure
+        unsent = [chat_id for chat_id, what in outcomes.items() if what == "unsent"]
+        if unsent and not {"sent", "unknown"} & set(outcomes.values()):
             # Nobody got it: the same request can be made again, and nobody gets it twice.
-            raise TelegramUnavailable("none of the messages could be sent")
+            raise failure or TelegramUnavailable("none of the messages could be sent")
+        if unsent:
+            logger.warning(
+                "%d of %d chats are left over: ask for them again", len(unsent), len(outcomes)
+            )
+        sent = sum(what == "sent" for what in outcomes.values())
         told = [{"chat_id": chat_id, "outcome": what} for chat_id, what in outcomes.items()]
-        return done(f"{sent} of {len(told)} messages sent", sent=sent, outcomes=told)
+        message = f"{sent} of {len(told)} messages sent"
+        return done(message, sent=sent, unsent=unsent, outcomes=told)
 
-    def _outcome(self, chat_id: int, text: str, end: float) -> Outcome:
-        if self._clock() >= end:
-            return "unsent"
+    def _outcome(self, chat_id: int, text: str) -> tuple[Outcome, ServiceFailure | None]:
+        """What became of a chat; and the failure, where it surely did not get the message and yet may."""
         try:
             self._telegram.send_message(chat_id, text)
-        except TelegramRefused:
-            return "refused"
+        except TelegramRefused as failure:
+            return ("unsent", failure) if failure.of_key else ("refused", None)
         except TelegramUnavailable as failure:
-            return "unsent" if failure.passing else "unknown"
-        return "sent"
+            return ("unsent", failure) if failure.passing else ("unknown", None)
+        return "sent", None
 
     def close(self) -> None:
         """Close the connections of this process."""

@@ -18,6 +18,11 @@ from pgp_services.registry import REGISTRY, routes_of
 #: Columns of the table where no terminal says how wide it is: nothing is broken.
 _WIDTH = 132
 
+#: More columns than the table can need.
+_UNBOUNDED = 1_000
+
+_TITLES = ("service", "routes", "static", "dynamic")
+
 _CAPTION = (
     "* The secret for which the service is security-critical. Static secrets change with a restart, dynamic "
     "ones while the service runs. Every service has /healthz and /readyz besides."
@@ -65,18 +70,43 @@ def _show(rows: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH
+    table = _table(rows)
+    wanted = console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).maximum
+    if wanted <= console.width:
+        console.print(table)
+    else:
+        # Beside one another the columns would be so narrow that names were broken.
+        for row in rows:
+            console.print(_stacked(row), soft_wrap=True)
+        console.print(_CAPTION)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(caption=_CAPTION, caption_justify="left", show_lines=True)
-    for title in ("service", "routes", "static", "dynamic"):
-        table.add_column(title, overflow="fold")
+    for title in _TITLES:
+        table.add_column(title, no_wrap=True)
     for row in rows:
-        static = (_static(name, critical=name == row["critical"]) for name in row["static"])
-        table.add_row(
-            _title(row),
-            "\n".join(row["routes"]),
-            Text("\n").join(static),
-            "\n".join(row["dynamic"]),
-        )
-    console.print(table)
+        table.add_row(_title(row), *_cells(row))
+    return table
+
+
+def _stacked(row: dict[str, Any]) -> Text:
+    """A service with what the columns have below one another."""
+    shown = _title(row)
+    for title, cell in zip(_TITLES[1:], _cells(row), strict=True):
+        shown.append(f"\n  {title}:")
+        for line in cell.split("\n"):
+            shown.append("\n    ").append_text(line)
+    return shown.append("\n")
+
+
+def _cells(row: dict[str, Any]) -> tuple[Text, Text, Text]:
+    static = (_static(name, critical=name == row["critical"]) for name in row["static"])
+    return (
+        Text("\n".join(row["routes"])),
+        Text("\n").join(static),
+        Text("\n".join(row["dynamic"])),
+    )
 
 
 def _title(row: dict[str, Any]) -> Text:

@@ -13,7 +13,6 @@ from pgp_services.cli.naming import service_named
 from pgp_services.cli.shown_ops import ShownOps
 from pgp_services.names import Service
 from pgp_services.ops import gates, generated, pilot
-from pgp_services.ops.accesses import judge
 from pgp_services.ops.base import deploy_base
 from pgp_services.ops.desk import Desk
 from pgp_services.ops.failures import OpsError, RefusedError
@@ -22,7 +21,7 @@ from pgp_services.ops.gcloud import run_gcloud
 from pgp_services.ops.journal import Journal
 from pgp_services.ops.rollout import deploy_service
 from pgp_services.ops.secret_state import verify_secrets
-from pgp_services.ops.sources.audit import audit
+from pgp_services.ops.sources.audit import NOTHING, audit
 from pgp_services.ops.values import values_from
 from pgp_services.ops.waves import PILOT, plan_from
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from pgp_services.ops.findings import Finding
 
 #: How it ended. 2 is a wrong use of the command, as typer has it.
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, UNUSABLE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 
 _CODES = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 refused or with findings, 130 interrupted."
 
@@ -116,8 +115,21 @@ class _Call:
     as_json: bool = False
 
 
-def _perform(call: _Call, do: Callable[[Desk], Sequence[Finding] | None], summary: str) -> None:
-    """Do it, show it, and end with its code."""
+def _perform(
+    call: _Call,
+    do: Callable[[Desk], Sequence[Finding] | None],
+    summary: str,
+    *,
+    dry: str = "Dry run: nothing was done.",
+) -> None:
+    """Do it, show it, and end with its code.
+
+    Args:
+        call: What the command was told.
+        do: Does it.
+        summary: How it ended, if well.
+        dry: The same, of a dry run.
+    """
     shown = ShownOps(call.action, as_json=call.as_json, dry_run=call.dry_run or call.offline)
     journal = Journal(shown.tell)
     findings: Sequence[Finding] = ()
@@ -131,7 +143,8 @@ def _perform(call: _Call, do: Callable[[Desk], Sequence[Finding] | None], summar
         error, code = failure, FAILED
     except KeyboardInterrupt:
         error, code = OpsError("Interrupted", remedy="What was begun may go on."), INTERRUPTED
-    shown.end(journal, code, findings=findings, error=error, summary=_summed(journal, summary))
+    summary = _summed(journal, dry if call.dry_run or call.offline else summary)
+    shown.end(journal, code, findings=findings, error=error, summary=summary)
     if code:
         raise typer.Exit(code)
 
@@ -344,7 +357,8 @@ def pilot_test(
             raise RefusedError("the pilot has not passed", remedy=f"{record} says why.")
 
     call = _Call("test pilot", values, project, region, dry_run, offline, as_json)
-    _perform(call, do, f"The pilot has passed: {record}.")
+    passed = f"The pilot has passed: {record}."
+    _perform(call, do, passed, dry="Dry run: nothing was verified.")
 
 
 def _target(desk: Desk, tag: str | None) -> tuple[str, str]:
@@ -396,12 +410,16 @@ def secrets(
         if no_audit_log:
             return found
         export = gates.export_for(desk, audit_log, freshness)
-        reading = judge(export, desk.values.project, services, desk.values.operators)
+        reading = gates.judged(desk, export, services)
+        if desk.offline:
+            return found
         desk.journal.write("note", f"{len(export.accesses)} accesses, {_starts(reading.starts)}")
         return [*found, *reading.findings]
 
     call = _Call("verify secrets", values, project, region, dry_run, offline, as_json)
-    _perform(call, do, "The secrets are as they have to be.")
+    # A dry run that looks has verified: it does nothing else.
+    good = "The secrets are as they have to be."
+    _perform(call, do, good, dry="Dry run: nothing was verified." if offline else good)
 
 
 def _starts(starts: dict[Service, int]) -> str:
@@ -425,11 +443,15 @@ def sources(
     """Secrets read from the environment by hand, values in the source, unused and undeclared names.
 
     `# audit: allow REASON` lets a line pass. No value is shown.
+
+    Exit codes: 0 nothing was found, 2 a folder has no Python file, 3 something was found.
     """
     names = gates.fleet_names(["*.run.app", *(host or [])])
     shown = ShownOps("audit sources", as_json=as_json, dry_run=False)
     findings = audit(paths or _SOURCES, names)
     code = REFUSED if findings else DONE
+    if any(each.rule == NOTHING for each in findings):
+        code = UNUSABLE
     shown.end(Journal(), code, findings=findings, summary="" if findings else "No findings.")
     if code:
         raise typer.Exit(code)

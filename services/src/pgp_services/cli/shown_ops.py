@@ -71,7 +71,7 @@ class ShownOps:
     ) -> None:
         """Show how it ended: the findings, the failure with how to go on, or a summary."""
         if self._as_json:
-            self._document(journal, code, findings, error)
+            self._document(journal, code, findings, error, summary)
             return
         for finding in findings:
             self._errors.print(Text(printable(str(finding)), style="red"))
@@ -86,10 +86,16 @@ class ShownOps:
             self._out.print(f"# {summary}" if self._dry_run else summary)
 
     def _document(
-        self, journal: Journal, code: int, findings: Sequence[Finding], error: OpsError | None
+        self,
+        journal: Journal,
+        code: int,
+        findings: Sequence[Finding],
+        error: OpsError | None,
+        summary: str,
     ) -> None:
         document = {
             "action": self._action,
+            "summary": "" if findings or error else summary,
             "dry_run": self._dry_run,
             "exit_code": code,
             "entries": [asdict(entry) for entry in journal.entries],

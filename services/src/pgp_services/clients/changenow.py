@@ -15,7 +15,7 @@ from pgp_services.clients.connections import base_of
 from pgp_services.clients.outcomes import Number  # noqa: TC001  pydantic evaluates it
 from pgp_services.clients.retries import RetryPolicy
 from pgp_services.failures import BadRequest, Refused, Unavailable
-from pgp_services.tokens import plain
+from pgp_services.tokens import Id, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,6 @@ POLICY = RetryPolicy(budget=8.0, attempt=3.0)
 
 
 #: An exchange's id, and an address or a transaction's hash on any network: printable, without blanks.
-_Id = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
 _Address = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 
 #: What may be asked of ChangeNow: a currency's or a network's name, and an address.
@@ -242,7 +241,7 @@ class Exchange(_Swap):
         from_currency: What it takes, if it says so; likewise the three others.
     """
 
-    id: _Id
+    id: Id
     payin_address: Annotated[_Address, Field(alias="payinAddress")]
     payout_address: Annotated[_Address, Field(alias="payoutAddress")]
     from_amount: Annotated[Number, Field(alias="fromAmount", gt=0)]
@@ -264,7 +263,7 @@ class ExchangeStatus(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    id: _Id
+    id: Id
     # Those of ChangeNow. `hold` and `overdue` are Changelly's.
     status: Literal[
         "new",

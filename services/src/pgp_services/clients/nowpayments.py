@@ -97,12 +97,14 @@ class Invoice(BaseModel):
 
     Attributes:
         id: Its id at NOWPayments.
+        order_id: Our name for it.
         invoice_url: The page where it is paid.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     id: Annotated[str, BeforeValidator(_as_text), StringConstraints(pattern=r"^[!-~]{1,64}$")]
+    order_id: Annotated[str, Field(repr=False)]
     invoice_url: Annotated[str, StringConstraints(pattern=r"^https://[!-~]{1,2000}$")]
 
 
@@ -152,7 +154,16 @@ class NowPaymentsClient(HttpClient["SecretStr"]):
 
 
 def _invoice(new: NewInvoice) -> Ask[Invoice]:
-    return Ask("new invoice", "POST", "/v1/invoice", Invoice, body=new.body(), once=True)
+    return Ask(
+        "new invoice",
+        "POST",
+        "/v1/invoice",
+        Invoice,
+        body=new.body(),
+        once=True,
+        # What was cut short would come back in an IPN, and mean another order or none.
+        fits=lambda invoice: invoice.order_id == new.order_id,
+    )
 
 
 def verify_ipn(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
@@ -43,6 +44,13 @@ MAX_UPDATES = 16 * 1024 * 1024
 
 class TelegramRefused(Refused):
     """Telegram refuses the request or the token, or answers nonsense; or nobody may write to that chat."""
+
+
+class ChatClosed(TelegramRefused):
+    """The bot may not act in that chat (403): it was blocked or removed, or the account is no more.
+
+    Asking again does not help; of somebody who is written to, it is nobody's fault.
+    """
 
 
 class UpdatesConflict(TelegramRefused):
@@ -138,7 +146,7 @@ class TelegramClient(HttpClient["SecretStr"]):
         return Addressed(self.at(f"/bot{in_path(key)}{ask.path}"))
 
     def judge(self, ask: Ask[M], reply: Reply) -> Outcome[M]:
-        """Telegram says in the body how long it wants to be left alone, and by 409 that another polls."""
+        """Telegram says in the body how long it wants to be left alone, by 403 whose the chat is, by 409 that another polls."""
         outcome: Outcome[M] = reply.read(ask.answer)
         if reply.status == httpx.codes.CONFLICT:
             return Outcome(
@@ -147,6 +155,8 @@ class TelegramClient(HttpClient["SecretStr"]):
                 without_effect=True,
                 refused=UpdatesConflict,
             )
+        if reply.status == httpx.codes.FORBIDDEN:
+            return replace(outcome, refused=ChatClosed)
         if reply.status != httpx.codes.TOO_MANY_REQUESTS:
             return outcome
         return Outcome(
@@ -171,8 +181,9 @@ class TelegramClient(HttpClient["SecretStr"]):
             The message's id in that chat.
 
         Raises:
+            ChatClosed: If the chat has blocked the bot, or is closed to it for good in another way.
             TelegramRefused: If Telegram refuses the message or the token, or answers nonsense; if the
-                chat is not there, or has blocked the bot.
+                chat is not there.
             TelegramUnavailable: If it does not answer within the budget.
             PgpConfigError: If there is no token.
         """
@@ -183,7 +194,12 @@ class TelegramClient(HttpClient["SecretStr"]):
         return (await self.call_async(_message(chat_id, text))).result.message_id
 
     def create_invite_link(
-        self, chat_id: int, *, member_limit: int = 1, expires_in: float | None = None
+        self,
+        chat_id: int,
+        *,
+        member_limit: int = 1,
+        expires_in: float | None = None,
+        name: str | None = None,
     ) -> str:
         """Make a link by which people join a chat.
 
@@ -193,6 +209,7 @@ class TelegramClient(HttpClient["SecretStr"]):
             chat_id: The chat; the bot is an administrator there.
             member_limit: How many may join by it, 1 to 99,999.
             expires_in: Seconds from now for which it is valid, more than 0; None for ever.
+            name: What the chat's administrators see it by, 32 characters at most; None for nothing.
 
         Returns:
             The link.
@@ -202,14 +219,39 @@ class TelegramClient(HttpClient["SecretStr"]):
             TelegramUnavailable: As `send_message`.
             PgpConfigError: If there is no token.
         """
-        return self.call(_link(chat_id, member_limit, expires_in)).result.invite_link
+        return self.call(_link(chat_id, member_limit, expires_in, name)).result.invite_link
 
     async def create_invite_link_async(
-        self, chat_id: int, *, member_limit: int = 1, expires_in: float | None = None
+        self,
+        chat_id: int,
+        *,
+        member_limit: int = 1,
+        expires_in: float | None = None,
+        name: str | None = None,
     ) -> str:
         """As `create_invite_link`, from a coroutine."""
-        asked = _link(chat_id, member_limit, expires_in)
+        asked = _link(chat_id, member_limit, expires_in, name)
         return (await self.call_async(asked)).result.invite_link
+
+    def revoke_invite_link(self, chat_id: int, link: str) -> None:
+        """Have a link of ours let nobody in any more; a second time is harmless.
+
+        One attempt, repeated once at most, within 2 s: it comes after another call that failed.
+
+        Args:
+            chat_id: The chat.
+            link: The link.
+
+        Raises:
+            TelegramRefused: As `create_invite_link`; also if there is no such link.
+            TelegramUnavailable: As `create_invite_link`.
+            PgpConfigError: If there is no token.
+        """
+        self.call(_revocation(chat_id, link), self._brief())
+
+    async def revoke_invite_link_async(self, chat_id: int, link: str) -> None:
+        """As `revoke_invite_link`, from a coroutine."""
+        await self.call_async(_revocation(chat_id, link), self._brief())
 
     def get_updates(self, offset: int | None, timeout: int) -> list[Update]:
         """What happened since the last time; by asking for it one confirms all that came before.
@@ -232,6 +274,9 @@ class TelegramClient(HttpClient["SecretStr"]):
         """As `get_updates`, from a coroutine."""
         return (await self.call_async(_poll(offset, timeout), self._patient(timeout))).result
 
+    def _brief(self) -> RetryPolicy:
+        return RetryPolicy(budget=2.0, attempt=1.5, retries=1, clock=self._policy.clock)
+
     def _patient(self, held: int) -> RetryPolicy:
         # A read may take two thirds of an attempt; a refused token costs a second one, which is not held.
         limit = (held + POLL_MARGIN) * 1.5
@@ -244,11 +289,26 @@ def _message(chat_id: int, text: str) -> Ask[_Sent]:
     return _ask("message", "sendMessage", _Sent, {"chat_id": chat_id, "text": text})
 
 
-def _link(chat_id: int, member_limit: int, expires_in: float | None) -> Ask[_Invited]:
+def _link(
+    chat_id: int, member_limit: int, expires_in: float | None, name: str | None
+) -> Ask[_Invited]:
     wanted: dict[str, object] = {"chat_id": chat_id, "member_limit": member_limit}
     if expires_in is not None:
         wanted["expire_date"] = int(time.time() + expires_in)
+    if name is not None:
+        wanted["name"] = name
     return _ask("invite link", "createChatInviteLink", _Invited, wanted)
+
+
+def _revocation(chat_id: int, link: str) -> Ask[_Invited]:
+    wanted = {"chat_id": chat_id, "invite_link": link}
+    return Ask(
+        "revocation",
+        "POST",
+        "/revokeChatInviteLink",
+        _Invited,
+        body=json.dumps(wanted).encode(),
+    )
 
 
 def _poll(offset: int | None, held: int) -> Ask[_Updates]:

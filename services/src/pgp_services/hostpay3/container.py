@@ -12,7 +12,8 @@ from pgp_services.clients.wallet import Wallet
 from pgp_services.fleet import Fleet, WithDatabase, WithTasks
 from pgp_services.hostpay3.endpoint import Endpoint, KeyedRpc
 from pgp_services.hostpay3.handler import HostPay3Handler
-from pgp_services.names import Service
+from pgp_services.names import LEDGER_QUEUE, Service
+from pgp_services.provided import Constant
 
 
 class HostPay3(WithDatabase, WithTasks):
@@ -31,6 +32,8 @@ class HostPay3(WithDatabase, WithTasks):
 
     hostpay1 = providers.Singleton(Target, pgp_hostpay1_response_queue, pgp_hostpay1_url)
     itself = providers.Singleton(Target, pgp_hostpay3_queue, pgp_hostpay3_url)
+    ledger_queue = providers.Singleton(Constant, LEDGER_QUEUE)
+    ledger = providers.Singleton(Target, ledger_queue, pgp_hostpay3_url)
     keyed_rpc = PerVersion(KeyedRpc, ethereum_rpc_url_api)
     rpc = providers.Singleton(
         Endpoint, keyed_rpc, base_url=Fleet.settings.provided.ethereum_base_url
@@ -44,5 +47,6 @@ class HostPay3(WithDatabase, WithTasks):
         wallet=wallet,
         tasks=WithTasks.tasks,
         itself=itself,
+        ledger=ledger,
         hostpay1=hostpay1,
     )

@@ -13,9 +13,13 @@ PaymentOrder ──reserve──▶ ReservedPayment ──look──▶ Reserved
 says, and nothing else; then it looks whether it is mined. This never pays twice, because
 
 1. An order is reserved once. The task that carries the nonce is named by the payout and the round: of two that
-   were made, with two nonces, Cloud Tasks keeps the first. That lasts as long as it remembers names; so
-   no order is reserved, and no round begun, after `pay_by`, an hour (`PAY_WITHIN`) from the step before: it is
-   refused, and somebody is told. Tokens that are on time extend it for their successor, one that is late hands
+   were made, with two nonces, Cloud Tasks keeps the first. It does so in each queue for itself, and queues are
+   replaced while repeats are on their way: so this one task goes through a queue that never is (`LEDGER_QUEUE`),
+   whatever PGP_HOSTPAY3_QUEUE is, was or will be, in whichever instance, and however often the order came.
+   The steps after it stay in the queue that the token names, PGP_HOSTPAY3_QUEUE when it was reserved: a
+   payment has one line of them. Names last as long as Cloud Tasks remembers them; so no order is reserved, and
+   no round begun, after `pay_by`, an hour (`PAY_WITHIN`) from the first cause, and then from the step before: it
+   is refused, and somebody is told. Tokens that are on time extend it for their successor, one that is late hands
    it on as it is: a second line of looks, from a repeat that came hours late, can end a payment, but begin none.
 2. A repeated look sends the very same bytes: the signature is deterministic (RFC 6979), and nonce, gas, fees
    and chain are in the token. After a lost answer the node says "already known", or "nonce too low".
@@ -31,13 +35,16 @@ says, and nothing else; then it looks whether it is mined. This never pays twice
 6. Two payouts never share a transaction, though they reserved one nonce, and pay the same to one address: a few
    wei of the fees are the payout's own (`mark_of`).
 
-It rests on: names that are remembered for an hour after their task has ended; a node that is not behind by
+It rests on: one queue of the name `LEDGER_QUEUE` in the project and the region of the tasks, which is never deleted
+while a payment may come again; names that are remembered for an hour after their task has ended; a node that is not behind by
 all the blocks to the last finalized one when it is asked for a receipt; and on finality itself. It does not
 rest on how many tasks the queue delivers at a time; one at a time, though, makes it rare that two payouts
 reserve one nonce, which costs the later one its 13 minutes.
 
 What it cannot do alone: two different payouts for one payment are two payments. Their ids come from what
-caused them (`causes`), and a repeat of that is dropped by its name as well.
+caused them (`causes`): from the ids of payments and batches, and from the names of tasks, which are made of these. They
+are the same for a repeat whichever queue it comes through, and whatever was estimated meanwhile. And `pay_by` is counted
+from the first cause, whose time all tokens carry on, so that a repeat that comes when names are forgotten comes too late.
 """
 
 from __future__ import annotations
@@ -46,6 +53,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pgp_services.causes import digest
+from pgp_services.clients.cloud_tasks import Target
 from pgp_services.clients.ethereum import (
     InsufficientFunds,
     KnownTransaction,
@@ -65,9 +73,10 @@ from pgp_services.hostpay3.transactions import (
     transfers_of,
 )
 from pgp_services.money import units
+from pgp_services.provided import Constant
 from pgp_services.serving.bodies import token_in
 from pgp_services.serving.routes import Route
-from pgp_services.task_handler import TaskHandler, handed_on
+from pgp_services.task_handler import TaskHandler, TooLate, handed_on
 from pgp_services.tokens import (
     PAY_WITHIN,
     Accepted,
@@ -83,7 +92,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from pgp_services.clients.cloud_tasks import Target, TasksClient
+    from pgp_services.clients.cloud_tasks import TasksClient
     from pgp_services.clients.ethereum import EthereumClient, Receipt
     from pgp_services.clients.wallet import Wallet
     from pgp_services.provided import Provided
@@ -101,10 +110,6 @@ PLENTY_OF_GAS = 100_000
 #: Seconds over which payouts that lost their nonce at the same moment try again, so that they do not meet
 #: again; and seconds after which to come back when the wallet has too little.
 SPREAD, UNTIL_FUNDED = 60, 300
-
-
-class TooLate(Refused):
-    """The time in which a payment may be begun is over: it may have been paid, and somebody has to look."""
 
 
 class NotOurs(Refused):
@@ -131,7 +136,8 @@ class HostPay3Handler(TaskHandler):
         ethereum: The chain.
         wallet: Pays.
         tasks: Creates tasks.
-        itself: This service.
+        itself: This service, through the queue that is its own now.
+        ledger: This service, through the one queue in which orders are reserved, always.
         hostpay1: Told of payments that are mined.
         clock: Unix time in seconds; a test gives its own.
     """
@@ -144,6 +150,7 @@ class HostPay3Handler(TaskHandler):
         wallet: Wallet,
         tasks: TasksClient,
         itself: Target,
+        ledger: Target,
         hostpay1: Target,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -152,6 +159,7 @@ class HostPay3Handler(TaskHandler):
         self._ethereum = ethereum
         self._wallet = wallet
         self._itself = itself
+        self._ledger = ledger
         self._hostpay1 = hostpay1
 
     def routes(self) -> list[Route]:
@@ -176,7 +184,7 @@ class HostPay3Handler(TaskHandler):
             raise TooLate("a payment is ordered too late: look whether it was paid")
         payment = self._reserved(order)
         transfer_of(payment, 0)  # what no chain would take is refused before it has a nonce
-        task = self._to_itself(payment, f"pay-{payment.round}")
+        task = self._to_itself(self._ledger, payment, f"pay-{payment.round}")
         return handed_on("A nonce is reserved", task)
 
     def _reserved(self, order: PaymentOrder) -> ReservedPayment:
@@ -185,6 +193,7 @@ class HostPay3Handler(TaskHandler):
             **order.model_dump(include=set(OpenExchange.model_fields) - {"pay_by"}),
             pay_by=self.now() + PAY_WITHIN,
             round=order.round,
+            queue=self._itself.queue(),
             look=0,
             sender=sender,
             chain_id=self._ethereum.chain_id(),
@@ -271,9 +280,9 @@ class HostPay3Handler(TaskHandler):
             "pay_by": now + delay + PAY_WITHIN if on_time else payment.pay_by,
             "timestamp": now,
         }
-        task = self._to_itself(
-            payment.model_copy(update=changes), f"look-{payment.round}-{payment.look + 1}", delay
-        )
+        name = f"look-{payment.round}-{payment.look + 1}"
+        step = payment.model_copy(update=changes)
+        task = self._to_itself(self._queue_of(payment), step, name, delay)
         return handed_on("The payment is under way", task)
 
     def _begin_round(self, payment: ReservedPayment) -> Answer:
@@ -287,15 +296,23 @@ class HostPay3Handler(TaskHandler):
             round=number,
             timestamp=self.now(),
         )
-        task = self._to_itself(order, f"order-{number}", delay)
+        task = self._to_itself(self._queue_of(payment), order, f"order-{number}", delay)
         return handed_on("The nonce was used by another transaction", task)
 
+    def _queue_of(self, payment: ReservedPayment) -> Target:
+        """This service, through the queue in which the payment's steps have been since it was reserved."""
+        return Target(Constant(payment.queue), self._itself.base_url)
+
     def _to_itself(
-        self, step: PaymentOrder | ReservedPayment, what: str, delay: float = 0.0
+        self,
+        target: Target,
+        step: PaymentOrder | ReservedPayment,
+        what: str,
+        delay: float = 0.0,
     ) -> str:
         key = self._signing_key()
         name = f"{step.payout_id}-{what}"
-        return self.hand_on(self._itself, name, OWN_PATH, step, key, delay=delay)
+        return self.hand_on(target, name, OWN_PATH, step, key, delay=delay)
 
 
 def mark_of(order: PaymentOrder) -> int:

@@ -17,8 +17,8 @@ from pgp_services.lookalikes.http import Fault, Incoming, LocalServer, as_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Updates that one poll is given, at most, and characters of a message.
-PAGE, LONGEST = 100, 4096
+#: Updates that one poll is given, at most, characters of a message, and of a link's name.
+PAGE, LONGEST, LONGEST_NAME = 100, 4096, 32
 
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]{30,100}")
 
@@ -48,6 +48,7 @@ class InviteLink:
         member_limit: How many may join by it.
         expire_date: Until when, in seconds since 1970; None for ever.
         link: The link.
+        name: What the chat's administrators see it by.
     """
 
     version: int
@@ -55,10 +56,11 @@ class InviteLink:
     member_limit: int | None
     expire_date: int | None
     link: str
+    name: str | None = None
 
 
 class TelegramServer(LocalServer):
-    """Serves `sendMessage`, `createChatInviteLink` and `getUpdates`; every chat exists, unless it is told.
+    """Serves `sendMessage`, `createChatInviteLink`, `revokeChatInviteLink` and `getUpdates`; every chat exists, unless it is told.
 
     Args:
         key: The token that is accepted first; its version is 1.
@@ -67,6 +69,7 @@ class TelegramServer(LocalServer):
     Attributes:
         messages: The messages so far.
         links: The links so far.
+        revoked: Those of them that were revoked.
         polls: How many polls have begun to wait so far.
     """
 
@@ -74,6 +77,7 @@ class TelegramServer(LocalServer):
         super().__init__(key, port)
         self.messages: list[SentMessage] = []
         self.links: list[InviteLink] = []
+        self.revoked: list[str] = []
         self.polls = 0
         self._changed = threading.Condition(self._lock)
         self._ids = itertools.count(1)
@@ -172,15 +176,13 @@ class TelegramServer(LocalServer):
         if not accepted:
             return _error(401, "Unauthorized")
         version, given = self._version_of(token), _parameters(request)
-        match path:
-            case "/sendMessage":
-                return self._send(version, given)
-            case "/createChatInviteLink":
-                return self._invite(version, given)
-            case "/getUpdates":
-                return self._take(version, given)
-            case _:
-                return _error(404, "Not Found")
+        answer = {
+            "/sendMessage": self._send,
+            "/createChatInviteLink": self._invite,
+            "/revokeChatInviteLink": self._revoke,
+            "/getUpdates": self._take,
+        }.get(path)
+        return _error(404, "Not Found") if answer is None else answer(version, given)
 
     def _send(self, version: int, given: dict[str, Any]) -> Fault:
         refusal = self._refusal_of(given)
@@ -203,11 +205,24 @@ class TelegramServer(LocalServer):
         limit = given.get("member_limit")
         if limit is not None and limit not in range(1, 100_000):
             return _error(400, "Bad Request: member_limit is invalid")
+        name = given.get("name")
+        if name is not None and len(name) > LONGEST_NAME:
+            return _error(400, "Bad Request: invite link name is too long")
         link = f"https://t.me/+{next(self._ids):016d}"
         expires = given.get("expire_date")
-        self.links.append(InviteLink(version, given["chat_id"], limit, expires, link))
+        self.links.append(InviteLink(version, given["chat_id"], limit, expires, link, name))
         self._changed.notify_all()
         return _result({"invite_link": link, "is_primary": False, "is_revoked": False})
+
+    def _revoke(self, _: int, given: dict[str, Any]) -> Fault:
+        refusal, link = self._refusal_of(given), given.get("invite_link")
+        if refusal is not None:
+            return refusal
+        if (given["chat_id"], link) not in [(made.chat_id, made.link) for made in self.links]:
+            return _error(400, "Bad Request: INVITE_HASH_EXPIRED")
+        self.revoked.append(str(link))
+        self._changed.notify_all()
+        return _result({"invite_link": link, "is_primary": False, "is_revoked": True})
 
     def _refusal_of(self, given: dict[str, Any]) -> Fault | None:
         chat_id = given.get("chat_id")

@@ -76,6 +76,7 @@ class MicroBatchProcessorHandler(TaskHandler):
         """
         key = self._signing_key()
         due = self.claims_in(SwapDue, call, key)
+        self.require_on_time(due.timestamp)
         amount = cut(due.amount, "eth")
         exchange = self._changenow.create_exchange(exchange_for(due, amount))
         require_payable(exchange)

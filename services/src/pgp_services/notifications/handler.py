@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgp_services.clients.telegram import ChatClosed
 from pgp_services.messages import Notification
-from pgp_services.serving.answers import done
+from pgp_services.serving.answers import done, not_delivered
 from pgp_services.serving.bodies import model_in
 from pgp_services.serving.routes import Route
 
@@ -32,12 +33,17 @@ class NotificationsHandler:
     def send(self, call: Call) -> Answer:
         """Write to somebody; a repeat of the request writes again.
 
+        A chat that has blocked the bot stays so: that is noted, and done with.
+
         Raises:
             ServiceFailure: If the request is not of that form, or Telegram does not take the message.
             PgpConfigError: If the token has no usable value.
         """
         asked = model_in(Notification, call.body)
-        message_id = self._telegram.send_message(asked.chat_id, asked.text)
+        try:
+            message_id = self._telegram.send_message(asked.chat_id, asked.text)
+        except ChatClosed:
+            return not_delivered()
         return done("Notification sent", message_id=message_id)
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -20,12 +22,13 @@ from pgp_services.task_handler import TaskHandler, handed_on
 from pgp_services.tokens import Payment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pydantic import SecretStr
 
     from pgp_config import Keys
     from pgp_services.clients.cloud_tasks import Target, TasksClient
+    from pgp_services.orders import Order
     from pgp_services.provided import Provided
     from pgp_services.serving.answers import Answer
     from pgp_services.serving.routes import Call
@@ -36,6 +39,17 @@ PROCESS_PATH, NOTIFICATION_PATH = "/process-validated-payment", "/send-notificat
 
 #: What the fleet pays out from, by NOWPayments' names.
 _CURRENCIES: Mapping[str, Currency] = {"eth": "eth", "usdterc20": "usdt"}
+
+
+#: Seconds after an order until which its payment is handed on; as long as an offer is good, which is 24 h. An IPN
+#: is genuine for as long as its key is, and what was handed on is known by the names of tasks, which Cloud Tasks
+#: keeps for a day at most: without a bound a copy of an old IPN would let somebody in again, and pay out again.
+MAX_ORDER_AGE = 24 * 3600
+
+#: The statuses of a payment by which money has come in.
+_CAME_IN = frozenset({"finished", "partially_paid"})
+
+_PAYMENT_ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 
 class UnusablePaymentError(Refused):
@@ -50,6 +64,7 @@ class NpIpnHandler(TaskHandler):
         tasks: Creates tasks.
         orchestrator: Where payments go.
         notifications: Where messages to payers go.
+        clock: Unix time in seconds; a test gives its own.
     """
 
     def __init__(
@@ -59,8 +74,9 @@ class NpIpnHandler(TaskHandler):
         tasks: TasksClient,
         orchestrator: Target,
         notifications: Target,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(tasks)
+        super().__init__(tasks, clock=clock)
         self._ipn_keys = ipn_keys
         self._orchestrator = orchestrator
         self._notifications = notifications
@@ -72,44 +88,75 @@ class NpIpnHandler(TaskHandler):
     def take(self, call: Call) -> Answer:
         """Have a finished payment processed, and its payer told; of any other status take note.
 
-        NOWPayments repeats an IPN until it is answered well; a payment's tasks are named by its id.
+        NOWPayments repeats an IPN until it is answered well; a payment's tasks are named by its id. Money that
+        came in and cannot be handed on is a failure of ours, never the caller's: somebody has to look.
 
         Raises:
             ServiceFailure: If the IPN is not NOWPayments', or cannot be handed on.
             PgpConfigError: If a secret has no usable value.
         """
         content = verify_ipn(call.body, call.headers.get(SIGNATURE), self._ipn_keys())
-        ipn = validated(Ipn, content)
+        ipn = ipn_in(content)
+        if ipn.parent_payment_id is not None and ipn.payment_status in _CAME_IN:
+            raise UnusablePaymentError(f"payment {ipn.payment_id} is a repeated deposit")
         if ipn.payment_status != "finished":
             return done(f"Payment is {ipn.payment_status}")
-        payment = payment_of(ipn)
-        tasks = [process_task(payment), notification_task(payment)]
+        payment = payment_of(ipn, self._clock())
+        tasks = [process_task(payment, self.now()), notification_task(payment)]
         targets = (self._orchestrator, self._notifications)
         made = [self._tasks.create(*pair) for pair in zip(targets, tasks, strict=True)]
         return handed_on("Payment handed on", *made)
 
 
-def payment_of(ipn: Ipn) -> Payment:
-    """The payment that a finished IPN tells of.
+def ipn_in(content: Mapping[str, object]) -> Ipn:
+    """What a genuine IPN says.
 
     Raises:
-        UnusablePaymentError: If it is of no order of ours, or in a currency that is not paid out from.
+        UnusablePaymentError: If a payment has come in, and the IPN is of another form.
+        BadRequest: If any other is.
     """
-    currency = _CURRENCIES.get((ipn.outcome_currency or "").lower())
     try:
-        payment = None if currency is None else _payment(ipn, currency)
+        return validated(Ipn, content)
+    except BadRequest as fault:
+        if content.get("payment_status") not in _CAME_IN:
+            raise
+        fields = ", ".join(fault.fields)
+    said = content.get("payment_id")
+    name = said if isinstance(said, int | str) and _PAYMENT_ID.fullmatch(str(said)) else "of no id"
+    raise UnusablePaymentError(f"payment {name} came in and is of no use: wrong fields: {fields}")
+
+
+def payment_of(ipn: Ipn, now: float) -> Payment:
+    """The payment that a finished IPN tells of.
+
+    Args:
+        ipn: The IPN.
+        now: Unix time in seconds.
+
+    Raises:
+        UnusablePaymentError: If it is of no order of ours or of an old one, less than its price, or in a currency
+            that is not paid out from.
+    """
+    try:
+        found: Payment | str = _payment(ipn, now)
     except (BadRequest, ValidationError):
-        payment = None
-    if payment is None:
-        raise UnusablePaymentError(f"payment {ipn.payment_id} came in and is of no use")
-    return payment
+        found = "no order of ours, or nothing came of it"
+    if isinstance(found, str):
+        raise UnusablePaymentError(f"payment {ipn.payment_id} came in and is of no use: {found}")
+    return found
 
 
-def _payment(ipn: Ipn, currency: Currency) -> Payment:
-    order = order_of(ipn.order_id)
+def _payment(ipn: Ipn, now: float) -> Payment | str:
+    order, currency = order_of(ipn.order_id), _CURRENCIES.get((ipn.outcome_currency or "").lower())
+    if now - order.time > MAX_ORDER_AGE:
+        return "its order is too old"
+    if not _is_paid_for(order, ipn):
+        return "it is not the order's price"
+    if currency is None:
+        return "its currency is not paid out from"
     amount = cut(ipn.outcome_amount or Decimal(0), currency)
     return Payment(
-        **order.model_dump(exclude={"number"}),
+        **order.model_dump(exclude={"number", "time", "price_amount", "price_currency"}),
         payment_id=ipn.payment_id,
         swap_currency=currency,
         amount=amount,
@@ -117,10 +164,23 @@ def _payment(ipn: Ipn, currency: Currency) -> Payment:
     )
 
 
-def process_task(payment: Payment) -> NewTask:
-    """The call that has ORCHESTRATOR process a payment."""
+def _is_paid_for(order: Order, ipn: Ipn) -> bool:
+    """Whether the price is the order's, and all of it was paid."""
+    if (ipn.price_amount, (ipn.price_currency or "").lower()) != (
+        order.price_amount,
+        order.price_currency,
+    ):
+        return False
+    if ipn.pay_amount is None or ipn.actually_paid is None:
+        return True
+    return ipn.actually_paid >= ipn.pay_amount
+
+
+def process_task(payment: Payment, now: int) -> NewTask:
+    """The call that has ORCHESTRATOR process a payment; what is paid out for it is counted from now on."""
     name = f"{digest('payment', payment.payment_id)}-process"
-    return NewTask(name, PROCESS_PATH, {"payment": payment.model_dump(mode="json")})
+    told = {"payment": payment.model_dump(mode="json"), "received_at": now}
+    return NewTask(name, PROCESS_PATH, told)
 
 
 def notification_task(payment: Payment) -> NewTask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgp_services import catalogue
-from pgp_services.names import Service
+from pgp_services.names import LEDGER_QUEUE, Service
 
 if TYPE_CHECKING:
     from pgp_services.catalogue import Row
@@ -15,8 +15,8 @@ ENQUEUER = "roles/cloudtasks.enqueuer"
 ACTOR = "roles/iam.serviceAccountUser"
 INVOKER = "roles/run.invoker"
 
-#: Services that the world calls: web pages, Telegram, NOWPayments. What they are sent is verified by them.
-PUBLIC = frozenset({Service.SERVER, Service.NP_IPN, Service.WEBAPI, Service.WEB})
+#: What the collector beside a service writes with; the one role over the whole project.
+METRIC_WRITER = "roles/monitoring.metricWriter"
 
 #: URLs whose name says another word than the service's.
 _CALLED_OTHERWISE = {"PGP_NOTIFICATION_URL": Service.NOTIFICATIONS}
@@ -79,7 +79,7 @@ def bindings_of(service: Service) -> dict[str, list[str]]:
     calls = [target for target in Service if service in callers_of(target)]
     return {
         READER: [row.name for row in catalogue.secrets_of(service)],
-        ENQUEUER: queues_of(service),
+        ENQUEUER: [*queues_of(service), *([LEDGER_QUEUE] if service is Service.HOSTPAY3 else [])],
         INVOKER: [cloud_name(target) for target in calls],
         # Cloud Tasks signs with the account that the creator of a task names: each service its own.
         ACTOR: [cloud_name(service)] if queues_of(service) else [],

@@ -5,11 +5,14 @@ seconds. So the accesses of an account to static secrets are taken in bursts (no
 seconds within one), and in each burst every static secret of that service has to be read equally often: once a
 container that started. What exceeds that was read by something else than a start, and is a finding. Where the log
 also tells of the starts of containers, there may be no more complete sets in a burst than starts in
-the `START_UP` seconds before its end, and the burst has to begin after one.
+the `START_UP` seconds before its end, and the burst has to begin after one. A log that has such lines for any service
+has them for all: a service without one did not start.
 
-What this rests on: a service has at least two static secrets (checked), and one process a container loads them (`pgp-services
-run` loads before it forks). A start whose call was answered and repeated all the same, by a time-out at
-its side, is a finding too: rather one too many.
+What this rests on: a service has at least two static secrets (checked), and one process a container loads them:
+each worker of `pgp-services run` loads for itself, and the manifests give a service one. With more of them the
+sets beyond the containers' starts are findings. So is the set of a worker that takes the place of one that
+died, if the log tells of starts; the runbook of the incident tells it from a read during a request. A start whose
+call was answered and repeated all the same, by a time-out at its side, is a finding too: rather one too many.
 """
 
 from __future__ import annotations
@@ -53,7 +56,12 @@ class Reading:
 
 
 def judge(
-    export: Export, project: str, services: Collection[Service], operators: Collection[str] = ()
+    export: Export,
+    project: str,
+    services: Collection[Service],
+    operators: Collection[str] = (),
+    *,
+    deployed: Collection[Service] = (),
 ) -> Reading:
     """Judge the accesses of the services' secrets.
 
@@ -61,12 +69,13 @@ def judge(
         export: The log.
         project: The project's id, for the accounts' addresses.
         services: Which services are looked at; accesses by strangers are findings for all secrets of theirs.
-        operators: Addresses of people who may read secrets too; none of them a static one by taking on
+        operators: Addresses, in small letters, of people and accounts that may read secrets too; none of them a static one by taking on
             a service's identity.
+        deployed: Services that run: a log without any access by one of them proves nothing, and is a finding.
     """
     accounts = {access.account_of(service, project): service for service in Service}
     watched = {row.name for service in services for row in catalogue.secrets_of(service)}
-    findings: list[Finding] = []
+    findings = _without_evidence(export, {access.account_of(each, project) for each in deployed})
     static: dict[Service, list[Access]] = defaultdict(list)
     for each in export.accesses:
         service = accounts.get(each.principal)
@@ -80,9 +89,20 @@ def judge(
     starts: dict[Service, int] = {}
     for service in services:
         known = [start for start in export.starts if start.service == access.cloud_name(service)]
-        starts[service], beyond = _of_requests(service, static[service], known)
+        # By the export and not by the service: a quiet service has no start in it, and no read either.
+        started = known if export.starts else None
+        starts[service], beyond = _of_requests(service, static[service], started)
         findings += beyond
     return Reading(sorted(findings), starts)
+
+
+def _without_evidence(export: Export, accounts: set[str]) -> list[Finding]:
+    """A finding where services are deployed and the log has no access by any of them."""
+    if not accounts or any(each.principal in accounts for each in export.accesses):
+        return []
+    text = "it has no access by any deployed service, so nothing can be told from it"
+    remedy = "Is DATA_READ on (pgp-services ops deploy base)? Take a longer --freshness, or another export."
+    return [Finding("the audit log", "no-evidence", text, remedy)]
 
 
 def _is_static(secret: str) -> bool:
@@ -94,12 +114,14 @@ def _stranger(each: Access, service: Service | None, operators: Collection[str])
     who = each.principal or "an unknown principal"
     remedy = "Find out who it was; pgp-services ops deploy base --prune ends their access."
     if service is None:
-        if each.principal in operators:
+        if each.principal.lower() in operators:
             return None
         return _finding(each, "stranger", f"{who} {_verb(each)}", remedy)
     if service not in catalogue.CATALOGUE[each.secret].readers:
         return _finding(each, "not-allowed", f"{service} {_verb(each)}", remedy)
-    if each.behind is not None and (_is_static(each.secret) or each.behind not in operators):
+    if each.behind is not None and (
+        _is_static(each.secret) or each.behind.lower() not in operators
+    ):
         return _finding(
             each, "impersonated", f"{each.behind}, as {service}, {_verb(each)}", remedy
         )
@@ -126,16 +148,22 @@ def _shown(at: datetime) -> str:
 
 
 def _of_requests(
-    service: Service, accesses: list[Access], starts: list[Start]
+    service: Service, accesses: list[Access], starts: list[Start] | None
 ) -> tuple[int, list[Finding]]:
-    """How often a service started, and the accesses that belong to no start."""
+    """How often a service started, and the accesses that belong to no start.
+
+    Args:
+        service: Whose accesses they are.
+        accesses: Of static secrets, in the order of time.
+        starts: Of its containers; None for an export without Cloud Run's lines.
+    """
     rows = catalogue.secrets_of(service)
     names = [row.name for row in rows if row.reload_class == "static"]
     sets, findings = 0, []
     for burst in _bursts(accesses):
         counts = Counter(each.secret for each in burst)
         complete = min(counts[name] for name in names)
-        legitimate = min(complete, _started(burst, starts)) if starts else complete
+        legitimate = min(complete, _started(burst, starts)) if starts is not None else complete
         sets += legitimate
         findings += _beyond(service, burst, legitimate, names)
     return sets, findings

@@ -97,9 +97,10 @@ def export_of(entries: Sequence[Json]) -> Export:
     starts: list[Start] = []
     for entry in entries:
         try:
+            _require_log_entry(entry)
             found = _access(entry) or _start(entry)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise _malformed("an entry is not as Google documents it") from None
+            raise _malformed("an entry is no LogEntry as Google documents it") from None
         if isinstance(found, Access):
             accesses.append(found)
         elif found is not None:
@@ -121,6 +122,12 @@ def _entries(text: str) -> list[dict[str, Any]]:
     except ValueError:
         raise _malformed("it is no JSON") from None
     return found  # type: ignore[no-any-return]  # each is seen to
+
+
+def _require_log_entry(entry: Json) -> None:
+    """Else any JSON at all would pass for a log in which nothing happened."""
+    if not all(isinstance(entry[field], str) for field in ("logName", "timestamp")):
+        raise TypeError("no LogEntry")
 
 
 def _malformed(what: str) -> OpsError:
@@ -157,7 +164,7 @@ def _behind(delegations: Iterable[dict[str, Any]]) -> str | None:
     """Who impersonated a service account: the first of the chain."""
     for each in delegations:
         first: dict[str, Any] = each.get("firstPartyPrincipal", {})
-        return first.get("principalEmail") or each.get("principalSubject") or "somebody"
+        return first.get("principalEmail") or _subject(each) or "somebody"
     return None
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgp_services import catalogue
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops import access, policies
-from pgp_services.ops.access import ACTOR, ENQUEUER, READER
+from pgp_services.ops.access import ACTOR, ENQUEUER, METRIC_WRITER, READER
+from pgp_services.ops.monitoring import COLLECTOR_SECRET, collector_yaml
 from pgp_services.ops.values import queue_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pgp_services.catalogue import Row
-    from pgp_services.names import Service
     from pgp_services.ops.desk import Desk
 
 #: The APIs that the fleet calls, or is deployed with.
@@ -30,6 +32,9 @@ APIS = (
     "secretmanager.googleapis.com",
 )
 
+#: What a network needs besides.
+_NETWORK_API = "compute.googleapis.com"
+
 #: How tasks are delivered. The retries of a service's own clients end within seconds; these last for the
 #: 24 hours that a token is valid. gcloud's flags, and the fields that Cloud Tasks keeps them in.
 _RETRIES = {
@@ -44,6 +49,15 @@ _ONE_AT_A_TIME = {"--max-concurrent-dispatches": ("rateLimits", "maxConcurrentDi
 
 #: The queue of the service that signs payments.
 PAYING_QUEUE = "PGP_HOSTPAY3_QUEUE"
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """A queue, and who puts tasks into it."""
+
+    senders: frozenset[Service]
+    one_at_a_time: bool
+
 
 #: Roles over a whole project that no service needs: with them it reads, or lets itself read, every secret.
 _TOO_MUCH = frozenset({READER, "roles/secretmanager.admin", "roles/owner", "roles/editor"})
@@ -65,14 +79,19 @@ def deploy_base(desk: Desk, services: Collection[Service], *, prune: bool = Fals
     accounts = _accounts(desk, services)
     _queues(desk, services)
     _secrets(desk, services, prune=prune)
+    if desk.values.collector is not None:
+        _collector(desk, services)
     _actors(desk, services, accounts)
     _project(desk, services)
+    if desk.values.collector is not None:
+        _metric_writers(desk, services)
 
 
 def _apis(desk: Desk) -> None:
     found = desk.look("services", "list", "--enabled")
     enabled = {service.get("config", {}).get("name") for service in found}
-    missing = [api for api in APIS if api not in enabled]
+    wanted = [*APIS, *([_NETWORK_API] if desk.values.network else [])]
+    missing = [api for api in wanted if api not in enabled]
     if missing:
         desk.change(f"Enabled {len(missing)} APIs", "services", "enable", *missing)
     else:
@@ -111,21 +130,15 @@ def _accounts(desk: Desk, services: Collection[Service]) -> set[str]:
 
 def _queues(desk: Desk, services: Collection[Service]) -> None:
     where = f"--location={desk.values.region}"
-    wanted = {
-        queue: name
-        for name in queue_secrets()
-        if catalogue.CATALOGUE[name].readers & set(services)
-        for queue in desk.values.queues[name]
-    }
+    wanted = _wanted_queues(desk, services)
     listed = desk.look("tasks", "queues", "list", where)
     found = {queue["name"].rpartition("/")[2]: queue for queue in listed}
     present = [queue for queue in wanted if queue in found]
     looks = [("tasks", "queues", "get-iam-policy", queue, where) for queue in present]
     granted = dict(zip(present, desk.look_all(looks), strict=True))
-    for queue, name in wanted.items():
-        _queue(desk, queue, name, found.get(queue))
-        senders = [each for each in services if each in catalogue.CATALOGUE[name].readers]
-        for service in senders:
+    for queue, what in wanted.items():
+        _queue(desk, queue, what, found.get(queue))
+        for service in (each for each in services if each in what.senders):
             who = access.member(service, desk.values.project)
             if who in policies.holders(granted.get(queue), ENQUEUER):
                 desk.journal.write("already", f"{service} may put tasks into {queue}")
@@ -137,9 +150,20 @@ def _queues(desk: Desk, services: Collection[Service]) -> None:
             )
 
 
-def _queue(desk: Desk, queue: str, secret: str, found: dict[str, Any] | None) -> None:
+def _wanted_queues(desk: Desk, services: Collection[Service]) -> dict[str, _Queue]:
+    """Those behind the secrets, and the one that no secret names."""
+    wanted = {
+        queue: _Queue(catalogue.CATALOGUE[name].readers, name == PAYING_QUEUE)
+        for name in queue_secrets()
+        for queue in desk.values.queues[name]
+    }
+    wanted[LEDGER_QUEUE] = _Queue(frozenset({Service.HOSTPAY3}), one_at_a_time=True)
+    return {queue: what for queue, what in wanted.items() if what.senders & set(services)}
+
+
+def _queue(desk: Desk, queue: str, what: _Queue, found: dict[str, Any] | None) -> None:
     where = f"--location={desk.values.region}"
-    settings = {**_RETRIES, **(_ONE_AT_A_TIME if secret == PAYING_QUEUE else {})}
+    settings = {**_RETRIES, **(_ONE_AT_A_TIME if what.one_at_a_time else {})}
     flags = {flag: f"{flag}={value}" for flag, (_, _, value) in settings.items()}
     if found is None:
         desk.change(
@@ -189,14 +213,16 @@ def _secrets(desk: Desk, services: Collection[Service], *, prune: bool) -> None:
 
 
 def _create(desk: Desk, row: Row[object]) -> None:
-    replicas = ",".join(desk.values.replicas)
-    how = (
-        ("--replication-policy=user-managed", f"--locations={replicas}")
-        if replicas
-        else ("--replication-policy=automatic",)
-    )
+    how = _replication(desk)
     labels = f"--labels=reload={row.reload_class},category={row.category.replace(' ', '-')}"
     desk.change(f"Created the secret {row.name}", "secrets", "create", row.name, *how, labels)
+
+
+def _replication(desk: Desk) -> tuple[str, ...]:
+    replicas = ",".join(desk.values.replicas)
+    if replicas:
+        return ("--replication-policy=user-managed", f"--locations={replicas}")
+    return ("--replication-policy=automatic",)
 
 
 def _needs_a_version(row: Row[object]) -> str:
@@ -217,25 +243,80 @@ def _readers(
         if who in has:
             desk.journal.write("already", f"{service} may read {row.name}")
             continue
-        desk.change(f"{service} may read {row.name}", *_binding("add", row, who))
+        desk.change(f"{service} may read {row.name}", *_binding("add", row.name, who))
     allowed = {access.member(service, project) for service in row.readers}
-    for who in sorted(has - allowed - {f"user:{each}" for each in desk.values.operators}):
+    for who in sorted(each for each in has - allowed if not desk.values.may_read(each)):
         if prune:
-            desk.change(f"{who} may not read {row.name} any more", *_binding("remove", row, who))
+            desk.change(
+                f"{who} may not read {row.name} any more", *_binding("remove", row.name, who)
+            )
         else:
             desk.journal.write(
                 "note", f"{who} may read {row.name} without the catalogue's leave: --prune ends it"
             )
 
 
-def _binding(verb: str, row: Row[object], who: str) -> tuple[str, ...]:
+def _binding(verb: str, secret: str, who: str) -> tuple[str, ...]:
     return (
         "secrets",
         f"{verb}-iam-policy-binding",
-        row.name,
+        secret,
         f"--member={who}",
         f"--role={READER}",
     )
+
+
+# -- the collector -----------------------------------------------------------------------------
+
+
+def _collector(desk: Desk, services: Collection[Service]) -> None:
+    """Its configuration, as a secret because Cloud Run mounts no other files; who may read it."""
+    there = {secret["name"].rpartition("/")[2] for secret in desk.look("secrets", "list")}
+    present = COLLECTOR_SECRET in there
+    _configuration(desk, present=present)
+    policy = desk.look("secrets", "get-iam-policy", COLLECTOR_SECRET) if present else ()
+    has = policies.holders(policy, READER)
+    for service in services:
+        who = access.member(service, desk.values.project)
+        what = f"{service} may read {COLLECTOR_SECRET}"
+        if who in has:
+            desk.journal.write("already", what)
+        else:
+            desk.change(what, *_binding("add", COLLECTOR_SECRET, who))
+
+
+def _configuration(desk: Desk, *, present: bool) -> None:
+    wanted, given = collector_yaml(), "--data-file=-"
+    if not present:
+        words = ("secrets", "create", COLLECTOR_SECRET, *_replication(desk), given)
+        desk.change(f"Created the secret {COLLECTOR_SECRET}", *words, given=wanted)
+        return
+    ran = desk.ask("secrets", "versions", "access", "latest", f"--secret={COLLECTOR_SECRET}")
+    if ran.code == 0 and ran.out.strip() == wanted.strip():
+        desk.journal.write("already", f"The secret {COLLECTOR_SECRET} is as it is to be")
+        return
+    desk.change(
+        f"Added a version of {COLLECTOR_SECRET}: instances that start from now on have it",
+        *("secrets", "versions", "add", COLLECTOR_SECRET, given),
+        given=wanted,
+    )
+
+
+def _metric_writers(desk: Desk, services: Collection[Service]) -> None:
+    """Each service's account, as which its collector runs, may write metrics."""
+    project = desk.values.project
+    # Looked at anew: its audit logs may have been switched on just now.
+    has = policies.holders(desk.look("projects", "get-iam-policy", project), METRIC_WRITER)
+    for service in services:
+        who = access.member(service, project)
+        if who in has:
+            desk.journal.write("already", f"{service} may write metrics")
+            continue
+        desk.change(
+            f"{service} may write metrics",
+            *("projects", "add-iam-policy-binding", project),
+            *(f"--member={who}", f"--role={METRIC_WRITER}", "--condition=None"),
+        )
 
 
 # -- accounts and the project ------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgp_services.catalogue import CATALOGUE, CRITICAL
+from pgp_services.names import Service
 from pgp_services.ops import access, pilot, waves
 from pgp_services.ops.accesses import judge
 from pgp_services.ops.audit_log import FILTER, export_from, export_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from pgp_services.names import Service
+    from pgp_services.ops.accesses import Reading
     from pgp_services.ops.audit_log import Export
     from pgp_services.ops.desk import Desk
     from pgp_services.ops.findings import Finding
@@ -77,6 +78,18 @@ def export_for(desk: Desk, audit_log: Path | None, freshness: str) -> Export:
         ) from None
 
 
+def judged(desk: Desk, export: Export, services: Collection[Service]) -> Reading:
+    """What an export comes to, by the operator's file and by what is deployed.
+
+    Raises:
+        OpsError: If a look fails.
+    """
+    there = deployed_services(desk)
+    deployed = [service for service in Service if access.cloud_name(service) in there]
+    values = desk.values
+    return judge(export, values.project, services, values.operator_addresses, deployed=deployed)
+
+
 def refuse_findings(what: str, findings: Sequence[Finding]) -> None:
     """Close a gate where something was found.
 
@@ -109,8 +122,7 @@ def require_verified(desk: Desk, evidence: Evidence, services: Collection[Servic
     """
     refuse_findings("the verification of the secrets", verify_secrets(desk, services))
     export = export_for(desk, evidence.audit_log, evidence.freshness)
-    values = desk.values
-    reading = judge(export, values.project, services, values.operators)
+    reading = judged(desk, export, services)
     refuse_findings("the audit log", reading.findings)
 
 

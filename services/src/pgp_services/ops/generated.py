@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgp_services.names import Service
+from pgp_services.names import PUBLIC, Service
 from pgp_services.ops import access, monitoring
 from pgp_services.ops.manifests import as_yaml, manifest
 from pgp_services.ops.waves import DEFAULT
@@ -21,7 +21,7 @@ _OF_MANIFESTS = _HEAD.format(
     "A deployment renders it anew with the operator's own values, a revision's name and the traffic."
 )
 _OF_RIGHTS = _HEAD.format(
-    "All that this account may do, and nothing of it over the whole project."
+    "All that this account may do; over the whole project, nothing but what overProject has."
 )
 _OF_WAVES = _HEAD.format("A copy with other waves is named with --waves.")
 
@@ -33,11 +33,15 @@ def files_of(values: Values) -> dict[str, str]:
     for service in Service:
         name = access.cloud_name(service)
         files[f"cloudrun/{name}.yaml"] = _OF_MANIFESTS + as_yaml(manifest(service, values))
+        roles = access.bindings_of(service)
+        if values.collector is not None:
+            roles[access.READER].append(monitoring.COLLECTOR_SECRET)
         rights = {
             "serviceAccount": access.account_of(service, values.project),
-            "roles": access.bindings_of(service),
+            "roles": roles,
+            "overProject": [] if values.collector is None else [access.METRIC_WRITER],
             "calledBy": [access.cloud_name(each) for each in access.callers_of(service)],
-            "public": service in access.PUBLIC,
+            "public": service in PUBLIC,
         }
         files[f"iam/{name}.yaml"] = _OF_RIGHTS + as_yaml(rights)
     return files

@@ -12,7 +12,9 @@ import yaml
 from pgp_services import catalogue
 from pgp_services.names import Service
 from pgp_services.ops import access
+from pgp_services.ops.monitoring import COLLECTOR_HEALTH, COLLECTOR_PORT, COLLECTOR_SECRET
 from pgp_services.registry import REGISTRY, Entry
+from pgp_services.telemetry import ENDPOINT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,9 @@ PORT = 8080
 
 #: The tag under which a revision is reachable before it has traffic.
 TAG = "candidate"
+
+#: The containers of a revision, and where the collector's configuration is mounted.
+_APP, _COLLECTOR, _CONFIG_FOLDER = "app", "collector", "/etc/otelcol-google"
 
 #: Seconds for a request of Flask's services: what the pilot's worst case, 24 s, fits into.
 _TIMEOUT = 30
@@ -66,7 +71,7 @@ def manifest(service: Service, values: Values) -> dict[str, Any]:
     """The manifest, for `gcloud run services replace`; the newest revision has all traffic."""
     shape = shape_of(service)
     name = access.cloud_name(service)
-    return {
+    made: dict[str, Any] = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
         "metadata": {
@@ -77,7 +82,10 @@ def manifest(service: Service, values: Values) -> dict[str, Any]:
         },
         "spec": {
             "template": {
-                "metadata": {"labels": {"fleet": "pgp"}, "annotations": _annotations(shape)},
+                "metadata": {
+                    "labels": {"fleet": "pgp"},
+                    "annotations": _annotations(shape, values),
+                },
                 "spec": {
                     "serviceAccountName": access.account_of(service, values.project),
                     "containerConcurrency": shape.concurrency,
@@ -88,16 +96,50 @@ def manifest(service: Service, values: Values) -> dict[str, Any]:
             "traffic": [{"latestRevision": True, "percent": 100}],
         },
     }
+    if values.collector is not None:
+        _add_collector(made["spec"]["template"], values.collector)
+    return made
 
 
-def _annotations(shape: Shape) -> dict[str, str]:
-    return {
+def _add_collector(template: dict[str, Any], image: str) -> None:
+    """A second container, which starts first, and to which the service sends what it measures."""
+    template["metadata"]["annotations"]["run.googleapis.com/container-dependencies"] = json.dumps(
+        {_APP: [_COLLECTOR]}
+    )
+    spec = template["spec"]
+    url = f"http://127.0.0.1:{COLLECTOR_PORT}"
+    spec["containers"][0]["env"].append({"name": ENDPOINT_VARIABLE, "value": url})
+    spec["containers"].append(
+        {
+            "name": _COLLECTOR,
+            "image": image,
+            "args": [f"--config={_CONFIG_FOLDER}/config.yaml"],
+            "resources": {"limits": {"cpu": "0.5", "memory": "256Mi"}},
+            "startupProbe": _probe("/", port=COLLECTOR_HEALTH, period=5, failures=12),
+            "volumeMounts": [{"name": _COLLECTOR, "mountPath": _CONFIG_FOLDER}],
+        }
+    )
+    # Cloud Run mounts files from Secret Manager; there is nothing secret in this one.
+    items = [{"key": "latest", "path": "config.yaml"}]
+    spec["volumes"] = [
+        {"name": _COLLECTOR, "secret": {"secretName": COLLECTOR_SECRET, "items": items}}
+    ]
+
+
+def _annotations(shape: Shape, values: Values) -> dict[str, str]:
+    annotations = {
         "autoscaling.knative.dev/minScale": str(shape.smallest),
         "autoscaling.knative.dev/maxScale": str(shape.largest),
         # "true": the CPU is there while a request is.
         "run.googleapis.com/cpu-throttling": str(not shape.always_on).lower(),
         "run.googleapis.com/startup-cpu-boost": "true",
     }
+    if values.network is not None:
+        # Direct VPC egress: private addresses through the network, the rest as before.
+        interfaces = [{"network": values.network, "subnetwork": values.subnet}]
+        annotations["run.googleapis.com/network-interfaces"] = json.dumps(interfaces)
+        annotations["run.googleapis.com/vpc-access-egress"] = "private-ranges-only"
+    return annotations
 
 
 def _container(service: Service, shape: Shape, values: Values) -> dict[str, Any]:
@@ -105,6 +147,7 @@ def _container(service: Service, shape: Shape, values: Values) -> dict[str, Any]
     if _entry(service).framework == "flask":
         run += ["--workers=1", f"--threads={shape.concurrency}"]
     return {
+        "name": _APP,
         "image": values.image,
         "command": ["pgp-services"],
         "args": run,
@@ -119,9 +162,9 @@ def _container(service: Service, shape: Shape, values: Values) -> dict[str, Any]
     }
 
 
-def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+def _probe(path: str, *, period: int, failures: int, port: int = PORT) -> dict[str, Any]:
     return {
-        "httpGet": {"path": path, "port": PORT},
+        "httpGet": {"path": path, "port": port},
         "timeoutSeconds": 4,
         "periodSeconds": period,
         "failureThreshold": failures,

@@ -314,11 +314,19 @@ def _log_metric(
 
 # -- the collector -----------------------------------------------------------------------------
 
+#: The secret whose latest version is the collector's configuration.
+COLLECTOR_SECRET = "otel-collector"  # noqa: S105  a name
+
+#: The ports on which the collector takes OTLP over HTTP, and says that it is there.
+COLLECTOR_PORT, COLLECTOR_HEALTH = 4318, 13133
+
 
 def collector() -> dict[str, Any]:
     """The Google-built OpenTelemetry collector beside each service: OTLP in, Managed Prometheus out."""
     return {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": "127.0.0.1:4318"}}}},
+        "receivers": {
+            "otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{COLLECTOR_PORT}"}}}
+        },
         "processors": {
             "memory_limiter": {
                 "check_interval": "1s",
@@ -330,7 +338,7 @@ def collector() -> dict[str, Any]:
             "batch": {"send_batch_max_size": 200, "send_batch_size": 200, "timeout": "5s"},
         },
         "exporters": {"googlemanagedprometheus": {}},
-        "extensions": {"health_check": {"endpoint": "0.0.0.0:13133"}},
+        "extensions": {"health_check": {"endpoint": f"0.0.0.0:{COLLECTOR_HEALTH}"}},
         "service": {
             "extensions": ["health_check"],
             "pipelines": {
@@ -344,6 +352,11 @@ def collector() -> dict[str, Any]:
     }
 
 
+def collector_yaml() -> str:
+    """The configuration as a file has it, and the secret."""
+    return _yaml(collector())
+
+
 # -- rollback triggers -------------------------------------------------------------------------
 
 #: Back to the revision before; names are shell variables, as in the runbooks.
@@ -353,6 +366,12 @@ _BACK = 'gcloud run services update-traffic "$SERVICE" --region="$REGION" --to-r
 def rollback_triggers() -> dict[str, Any]:
     """When a change is taken back, and by which command; after a deployment or a rotation."""
     return {
+        "variables": {
+            "PREVIOUS": (
+                "the newest revision that is ready and neither serves nor waits under the tag candidate, "
+                f"as step 1 of {RUNBOOKS}/rollback.md finds it; not the second newest"
+            )
+        },
         "triggers": [
             {
                 "name": "failed fetches",
@@ -397,7 +416,7 @@ def rollback_triggers() -> dict[str, Any]:
                 "action": _BACK,
                 "runbook": f"{RUNBOOKS}/static-secret-read.md",
             },
-        ]
+        ],
     }
 
 
@@ -418,7 +437,7 @@ def files() -> dict[str, str]:
     documents: dict[str, str] = {"dashboard.json": _json(dashboard())}
     documents |= {f"policies/{name}.json": _json(policy) for name, policy in policies().items()}
     documents |= {f"log-metrics/{name}.json": _json(each) for name, each in log_metrics().items()}
-    documents["collector.yaml"] = _yaml(collector())
+    documents["collector.yaml"] = collector_yaml()
     documents["rollback-triggers.yaml"] = _yaml(rollback_triggers())
     return {f"{FOLDER}/{name}": text for name, text in documents.items()}
 

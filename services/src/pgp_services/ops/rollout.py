@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgp_services.names import PUBLIC
 from pgp_services.ops import access, policies
 from pgp_services.ops.access import INVOKER
 from pgp_services.ops.failures import OpsError
@@ -34,7 +35,8 @@ def deploy_service(desk: Desk, service: Service, *, traffic: bool = True) -> Non
     name, revision = access.cloud_name(service), revision_of(service, desk.values)
     found = deployed_services(desk).get(name)
     serving = serving_of(found)
-    if _is_made(desk, name, revision):
+    made = _is_made(desk, name, revision)
+    if made:
         desk.journal.write("already", f"The revision {revision} is there, and ready")
     else:
         desk.change(
@@ -49,6 +51,8 @@ def deploy_service(desk: Desk, service: Service, *, traffic: bool = True) -> Non
     if traffic:
         _move(desk, name, revision, serving)
     elif serving != [(revision, 100)]:
+        if made:
+            _tag(desk, name, revision, found)
         desk.journal.write("note", f"{revision} has no traffic; it is reachable by its tag, {TAG}")
 
 
@@ -123,8 +127,20 @@ def _let_call(desk: Desk, service: Service, found: dict[str, Any] | None) -> Non
 def _callers(desk: Desk, service: Service) -> list[str]:
     project = desk.values.project
     fleet = [access.member(caller, project) for caller in access.callers_of(service)]
-    world = ["allUsers"] if service in access.PUBLIC else []
+    world = ["allUsers"] if service in PUBLIC else []
     return [*fleet, *desk.values.invokers.get(service, []), *world]
+
+
+def _tag(desk: Desk, name: str, revision: str, found: dict[str, Any] | None) -> None:
+    """The tag goes to a revision that was made before; other tags stay."""
+    targets = (found or {}).get("status", {}).get("traffic", [])
+    if any(each.get("tag") == TAG and each["revisionName"] == revision for each in targets):
+        return
+    desk.change(
+        f"{revision} has the tag {TAG}",
+        *("run", "services", "update-traffic", name, f"--region={desk.values.region}"),
+        f"--update-tags={TAG}={revision}",
+    )
 
 
 def _move(desk: Desk, name: str, revision: str, serving: list[tuple[str, int]]) -> None:

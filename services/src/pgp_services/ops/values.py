@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic import model_validator as validator
 
 from pgp_services import catalogue
 from pgp_services.catalogue import Location, ProjectId, QueueId  # noqa: TC001  pydantic reads them
-from pgp_services.names import Service  # noqa: TC001  as above
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops.failures import OpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 #: Who may be granted something: `user:`, `group:`, `serviceAccount:` and an address, or everybody.
@@ -23,10 +31,61 @@ Member = Annotated[
     str, StringConstraints(pattern=r"^(allUsers|(user|group|serviceAccount|domain):[^\s,]+)$")
 ]
 
-#: An image as Cloud Run takes it: a path, and a tag or a digest.
+
+def _form(pattern: str, told: str) -> AfterValidator:
+    """Refuses a text that is not of a form, and says how it is written."""
+
+    def of_that_form(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"write {told}")
+        return text
+
+    return AfterValidator(of_that_form)
+
+
+def normalised(who: str) -> str:
+    """A member of a policy as all comparisons take it: the address in small letters."""
+    kind, separator, address = who.partition(":")
+    return f"{kind}{separator}{address.lower()}"
+
+
+#: An image by its digest: what a tag names changes, and a deployment would not be the same again.
 Image = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9][a-zA-Z0-9._/-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$")
+    str, _form(r"[a-z0-9][a-zA-Z0-9._/-]*@sha256:[0-9a-f]{64}", "HOST/PATH@sha256:DIGEST, no tag")
 ]
+
+#: A person, an account or a group that may read secrets, as policies name it; addresses have no case.
+Operator = Annotated[
+    str,
+    _form(
+        r"(user|serviceAccount|group):[^\s,:@]+@[^\s,:@]+",
+        "user:ADDRESS, serviceAccount:ADDRESS or group:ADDRESS",
+    ),
+    AfterValidator(normalised),
+]
+
+#: A number that is written as one: YAML's `true` is none.
+Number = Annotated[int, Field(strict=True, gt=0)]
+
+#: A network or a subnet of Google's VPC: a name, or a path of a shared one.
+Network = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9./-]*$")]
+
+#: Redis without a password: this file holds nothing secret.
+Uptake = Annotated[
+    str,
+    _form(
+        r"rediss?://[\w.-]+(:\d+)?(/\d+)?(\?namespace=[\w.-]+)?",
+        "redis://HOST:PORT/DB or rediss://…, without a password",
+    ),
+]
+
+#: A page of NP_IPN.
+IpnUrl = Annotated[
+    str, _form(r"https://[A-Za-z0-9.-]+(:\d+)?(/[^\s?#@]*)?", "https://HOST or https://HOST/PATH")
+]
+
+#: A project's Secret Manager as a source.
+GoogleSource = Annotated[str, _form(r"gsm://[A-Za-z0-9.:-]{1,100}", "gsm://PROJECT")]
 
 
 class Values(BaseModel):
@@ -36,14 +95,18 @@ class Values(BaseModel):
         project: The project's id.
         region: Where services, queues and the image repository are.
         repository: The image repository of Artifact Registry.
-        image: The image that all services run.
+        image: The image that all services run, by its digest.
+        collector: The image of OpenTelemetry's collector beside each service; None for no metrics.
         pinned: The version's number of each static secret; a new number takes effect with a deployment.
         queues: The queue ids of each queue's secret: more than one while a queue is being replaced.
         invokers: Who may call a service besides the services that have its URL: a scheduler's account, say.
-        operators: Who may read secrets besides the services: nobody is told of their accesses.
+        operators: Who may read secrets besides the services: nobody is told of their accesses. The audit log
+            names a group's members, and not the group: they have to be here one by one too.
         replicas: Regions of the secrets; none for Google's choice.
         max_age: PGP_CONFIG_MAX_AGE, in seconds, if not the default.
-        uptake: PGP_CONFIG_UPTAKE, where processes report what they use.
+        network: The VPC network into which services send what goes to private addresses (Direct VPC egress).
+        subnet: The subnet of it, in the region, from which they have their addresses.
+        uptake: PGP_CONFIG_UPTAKE, the Redis in that network where processes report what they use.
         ipn_url: NOWPAYMENTS_IPN_URL, where NOWPayments reports payments: the address of PGP_NP_IPN_v1.
         alerts_source: ALERTS_SOURCE, where SLACK_WEBHOOK_URL is.
     """
@@ -54,21 +117,39 @@ class Values(BaseModel):
     region: Location
     repository: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
     image: Image
-    pinned: dict[str, PositiveInt]
+    collector: Image | None = None
+    pinned: dict[str, Number]
     queues: dict[str, Annotated[list[QueueId], Field(min_length=1)]]
     invokers: dict[Service, list[Member]] = {}
-    operators: list[str] = []
+    operators: list[Operator] = []
     replicas: list[Location] = []
     max_age: Annotated[float, Field(ge=0)] | None = None
-    uptake: str | None = None
-    ipn_url: str | None = None
-    alerts_source: str | None = None
+    network: Network | None = None
+    subnet: Network | None = None
+    uptake: Uptake | None = None
+    ipn_url: IpnUrl | None = None
+    alerts_source: GoogleSource | None = None
 
     @validator(mode="after")
     def _complete(self) -> Self:
         _refuse_other_names("pinned", self.pinned, _names("static"))
         _refuse_other_names("queues", self.queues, queue_secrets())
+        _refuse_shared_queues(self.queues)
+        if (self.network is None) != (self.subnet is None):
+            raise ValueError("network and subnet go together")
+        if self.uptake is not None and self.network is None:
+            raise ValueError("uptake needs network and subnet: services do not reach it without")
         return self
+
+    def may_read(self, who: str) -> bool:
+        """Whether a member of a policy is one of the operators."""
+        return normalised(who) in self.operators
+
+    @property
+    def operator_addresses(self) -> frozenset[str]:
+        """The operators as the audit log names them, in small letters; no groups, which it does not name."""
+        named = (who.partition(":") for who in self.operators)
+        return frozenset(address for kind, _, address in named if kind != "group")
 
 
 def _names(reload_class: str) -> list[str]:
@@ -79,6 +160,17 @@ def _names(reload_class: str) -> list[str]:
 def queue_secrets() -> list[str]:
     """The secrets that name queues, in the catalogue's order."""
     return [row.name for row in catalogue.CATALOGUE.values() if row.kind == "queue id"]
+
+
+def _refuse_shared_queues(queues: Mapping[str, list[str]]) -> None:
+    """A queue has the settings and the senders of one secret: a payment would not be alone in a shared one."""
+    used = Counter([LEDGER_QUEUE])  # HOSTPAY3's, of which no secret holds the name
+    used.update(queue for queues_of_one in queues.values() for queue in set(queues_of_one))
+    shared = sorted(queue for queue, times in used.items() if times > 1)
+    if shared:
+        raise ValueError(
+            f"queues has {', '.join(shared)} under several secrets, or the ledger's own: give each its own"
+        )
 
 
 def _refuse_other_names(field: str, given: Iterable[str], wanted: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from pgp_services.catalogue import CATALOGUE
 from pgp_services.failures import ServiceFailure
 from pgp_services.rotate_all.effects import origin_of
 from pgp_services.serving.bodies import token_in
-from pgp_services.tokens import Claims, EstimateRequest, plain, verify
+from pgp_services.tokens import Claims, EstimateRequest, ReservedPayment, plain, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,6 +62,16 @@ def by_queue(effects: Effects, name: str, values: Values) -> Iterator[Use]:
     """A task in the queue."""
     for task in effects.tasks:
         yield Use(values.version(name, task.queue), task.at)
+
+
+def by_paying_queue(effects: Effects, name: str, values: Values) -> Iterator[Use]:
+    """A task in the queue; or a payment that was reserved, whose further tasks are to be there."""
+    yield from by_queue(effects, name, values)
+    key = SecretStr(values.of("SUCCESS_URL_SIGNING_KEY", 1))
+    for task in effects.tasks:
+        reserved = token_of(ReservedPayment, task.body, key)
+        if reserved is not None:
+            yield Use(values.version(name, reserved.queue), task.at)
 
 
 def by_host(effects: Effects, name: str, values: Values) -> Iterator[Use]:
@@ -165,6 +175,7 @@ _BY_NAME: dict[str, Evidence] = {
     "TPS_HOSTPAY_SIGNING_KEY_SECONDARY": by_acceptance,
     "CLOUDFLARE_WEBHOOK_SECRET": by_acceptance,
     "TP_FLAT_FEE": by_sum,
+    "PGP_HOSTPAY3_QUEUE": by_paying_queue,
     "SERVICE_ENVIRONMENT": by_label,
     "ALERTING_ENABLED": by_alert,
     "LOG_LEVEL": by_level,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pgp_services.clients.nowpayments import NowPaymentsClient
     from pgp_services.clients.services import ServiceClient
     from pgp_services.clients.telegram import TelegramClient, Update
+    from pgp_services.orders import Order
     from pgp_services.provided import Provided
     from pgp_services.serving.answers import Answer
 
@@ -119,24 +120,23 @@ class ServerBot(TaskHandler):
     def _pay(self, message: Message, command: Command) -> Answer:
         """Make an invoice for an offer; one who asks twice has two, and pays the one they like."""
         offer = verify(Offer, command.argument, self._signing_key(), self._clock())
-        new = new_invoice(offer, message, self._bot_name(), self._ipn_url)
+        order = ordered(offer, message.user_id, message.update_id, self.now())
+        new = new_invoice(order, self._bot_name(), self._ipn_url)
         invoice = self._nowpayments.create_invoice(new)
         self._telegram.send_message(message.chat_id, f"Please pay here: {invoice.invoice_url}")
         return done("Invoice sent")
 
     def _broadcast_now(self, message: Message, command: Command) -> Answer:
         order = verify(BroadcastOrder, command.argument, self._signing_key(), self._clock())
-        body = order.model_dump(include={"chat_ids", "text"})
-        task = NewTask(f"{cause_of(order)}-broadcast", BROADCAST_PATH, body)
-        self._tasks.create(self._broadcast, task)
+        for task in tasks_of(order, "broadcast", BROADCAST_PATH):
+            self._tasks.create(self._broadcast, task)
         self._telegram.send_message(message.chat_id, "Your broadcast is on its way.")
         return done("Broadcast ordered")
 
     def _broadcast_later(self, message: Message, command: Command) -> Answer:
         order = verify(ScheduleOrder, command.argument, self._signing_key(), self._clock())
-        body = order.model_dump(include={"chat_ids", "text", "at"})
-        task = NewTask(f"{cause_of(order)}-schedule", SCHEDULE_PATH, body)
-        self._tasks.create(self._scheduler, task)
+        for task in tasks_of(order, "schedule", SCHEDULE_PATH):
+            self._tasks.create(self._scheduler, task)
         self._telegram.send_message(message.chat_id, "Your broadcast has been scheduled.")
         return done("Broadcast scheduled")
 
@@ -144,6 +144,18 @@ class ServerBot(TaskHandler):
 def cause_of(order: BroadcastOrder | ScheduleOrder) -> str:
     """What an order's task is named after: the same token does it once."""
     return digest(order.kind, json.dumps(order.model_dump(mode="json"), sort_keys=True))
+
+
+def tasks_of(order: BroadcastOrder | ScheduleOrder, what: str, path: str) -> list[NewTask]:
+    """The calls by which an order is carried out: one a chat.
+
+    BROADCAST may get through a part of many chats only, and a task is either repeated or not.
+    """
+    cause, body = cause_of(order), order.model_dump(exclude={"timestamp", "chat_ids"})
+    return [
+        NewTask(f"{digest(cause, str(chat_id))}-{what}", path, {"chat_ids": [chat_id], **body})
+        for chat_id in dict.fromkeys(order.chat_ids)
+    ]
 
 
 def forwarded(message: Message) -> dict[str, object]:
@@ -156,12 +168,12 @@ def forwarded(message: Message) -> dict[str, object]:
     }
 
 
-def new_invoice(offer: Offer, message: Message, bot_name: str, ipn_url: str | None) -> NewInvoice:
+def new_invoice(order: Order, bot_name: str, ipn_url: str | None) -> NewInvoice:
     """What NOWPayments is asked for: the payer comes back to the bot, whatever they did."""
     return NewInvoice(
-        price_amount=offer.price_amount,
-        price_currency=offer.price_currency.lower(),
-        order_id=reference(ordered(offer, message.user_id, message.update_id)),
+        price_amount=order.price_amount,
+        price_currency=order.price_currency,
+        order_id=reference(order),
         order_description="A place in a channel",
         ipn_callback_url=ipn_url,
         success_url=deep_link(bot_name, "paid"),

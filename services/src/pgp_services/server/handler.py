@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from pgp_services.bots import nothing_to_do
 from pgp_services.clients.nowpayments import SIGNATURE, verify_ipn
+from pgp_services.clients.telegram import ChatClosed
 from pgp_services.failures import BadRequest, BadSignature
 from pgp_services.orders import Ipn, order_of
 from pgp_services.server.claims import PayoutNotice
-from pgp_services.serving.answers import done
+from pgp_services.serving.answers import done, not_delivered
 from pgp_services.serving.bodies import model_in, token_in, validated
 from pgp_services.serving.routes import Route
 from pgp_services.tokens import plain, verify
@@ -116,7 +117,10 @@ class ServerHandler:
         text, payer = TEXTS.get(ipn.payment_status), payer_of(ipn)
         if text is None or payer is None:
             return nothing_to_do()
-        self._telegram.send_message(payer, text)
+        try:
+            self._telegram.send_message(payer, text)
+        except ChatClosed:
+            return not_delivered()
         return done(f"Payer told: {ipn.payment_status}")
 
     def cloudflare(self, call: Call) -> Answer:
@@ -141,7 +145,11 @@ class ServerHandler:
         """
         notice = verify(PayoutNotice, token_in(call.body), self._signing_key(), self._clock())
         text = f"{plain(notice.amount)} {notice.currency.upper()} has been paid out."
-        return done("Payer told", message_id=self._telegram.send_message(notice.user_id, text))
+        try:
+            message_id = self._telegram.send_message(notice.user_id, text)
+        except ChatClosed:
+            return not_delivered()
+        return done("Payer told", message_id=message_id)
 
     def close(self) -> None:
         """Close the connections of this process."""

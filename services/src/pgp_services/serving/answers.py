@@ -51,6 +51,12 @@ def done(message: str, *, headers: Mapping[str, str] | None = None, **content: o
     return Answer(200, {"status": "success", "message": message, **content}, headers or {})
 
 
+def not_delivered() -> Answer:
+    """The answer where somebody was to be written to who has blocked the bot: nothing to be repeated."""
+    message = "Not delivered: the chat is closed to the bot"
+    return Answer(200, {"status": "not delivered", "message": message})
+
+
 def refused(failure: Exception) -> Answer:
     """The answer to a request that failed: fixed words, and the names of fields."""
     if isinstance(failure, PgpConfigError):

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pgp_config import PgpConfigError
+from pgp_services.causes import TASK_NAME
 from pgp_services.failures import ServiceFailure
 from pgp_services.fleet import UNKNOWN_CONDUCT
+from pgp_services.names import PUBLIC
 from pgp_services.serving.answers import refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pgp_services.fleet import Operations
+    from pgp_services.fleet import Conduct, Operations
     from pgp_services.names import Service
     from pgp_services.serving.answers import Answer
     from pgp_services.serving.routes import Call
@@ -44,7 +46,7 @@ class Responder:
     Args:
         service: Whose requests they are.
         operations: The common settings.
-        alerts: Told of failures that are not the caller's, while ALERTING_ENABLED; None for the log alone.
+        alerts: Told of failures that are not the caller's, and of tasks that fail for good, while ALERTING_ENABLED; None for the log alone.
     """
 
     def __init__(
@@ -67,8 +69,7 @@ class Responder:
             answer = handle(call)
         except Exception as raised:  # noqa: BLE001  no exception text may reach the caller or the framework's log
             answer, failure = refused(raised), raised
-        what = _told(answer, failure)
-        alert = conduct.report(self._service, answer.status, what)
+        alert = self._report(conduct, call, answer, failure)
         if alert is not None and self._alerts is not None:
             self._alerts.send(alert)
         return answer
@@ -83,11 +84,19 @@ class Responder:
             answer = await handle(call)
         except Exception as raised:  # noqa: BLE001  as above
             answer, failure = refused(raised), raised
-        what = _told(answer, failure)
-        alert = conduct.report(self._service, answer.status, what)
+        alert = self._report(conduct, call, answer, failure)
         if alert is not None and self._alerts is not None:
             await self._alerts.send_async(alert)
         return answer
+
+    def _report(
+        self, conduct: Conduct, call: Call, answer: Answer, failure: Exception | None
+    ) -> str | None:
+        """The line in the log; the text of the alert, if it is worth one."""
+        # Those that the world calls take no tasks, and the header from nobody.
+        of_a_task = TASK_NAME in call.headers and self._service not in PUBLIC
+        what = _told(answer, failure)
+        return conduct.report(self._service, answer.status, what, of_a_task=of_a_task)
 
 
 def _told(answer: Answer, failure: Exception | None) -> str:

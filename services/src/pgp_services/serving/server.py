@@ -1,8 +1,8 @@
 """Serves a service on a socket until SIGTERM or SIGINT: gunicorn for Flask, uvicorn for FastAPI.
 
 An application is made, and its secrets are loaded, in the process that serves. A parent that had loaded them
-would hold their first version for ever, and a rotation would wait for it. What is missing ends the program,
-and is not tried again and again.
+would hold their first version for ever, and a rotation would wait for it. What is missing at the start ends the
+program, and is not tried again and again; what is missing later ends no worker that serves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def serve(service: Service, listener: socket.socket, *, workers: int, threads: i
     Raises:
         CannotServeError: If there are more workers than the service may have.
         PgpConfigError: If a setting is missing or wrong, or, in a FastAPI service, a secret. A worker of a
-            Flask service tells it on stderr, and the parent's `SystemExit` has the code 1.
+            Flask service tells it on stderr, and the parent's `SystemExit` has the code 1 if none served before.
     """
     _leave_on_signals()
     polls = registry.polls(service, Settings.from_environ())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pgp_services.causes import digest, digest_of
 from pgp_services.failures import Refused
@@ -24,6 +23,7 @@ from pgp_services.tokens import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from pydantic import SecretStr
 
@@ -32,11 +32,10 @@ if TYPE_CHECKING:
     from pgp_services.serving.answers import Answer
     from pgp_services.serving.routes import Call
 
+    Asked: TypeAlias = SplitRequest | ClientSwap | BatchPayout
+
 #: Where SPLIT2 takes requests for estimates, and HOSTPAY1 those for payouts.
 ESTIMATE_PATH = PAYOUT_PATH = "/"
-
-#: ChangeNow's numbers are JavaScript's, which hold 15 digits: so much can one grow by being rounded.
-ROUNDING = Decimal("1.000000000001")
 
 
 class MoreThanCameIn(Refused):
@@ -89,6 +88,7 @@ class Split1Handler(TaskHandler):
     def split(self, call: Call) -> Answer:
         """A payment: take the fee off, and ask what the rest is worth."""
         payment = self.claims_in(SplitRequest, call, self._signing_key())
+        self.require_on_time(payment.timestamp)
         amount = after_fee(payment.amount, self._flat_fee(), payment.swap_currency)
         cause = digest("payment", payment.payment_id)
         return self._ask(self._split2, payment, amount, cause)
@@ -98,6 +98,7 @@ class Split1Handler(TaskHandler):
         estimate = self.claims_in(EstimateAnswer, call, self._signing_key())
         if estimate.payout_mode == "threshold":
             return handed_on("Estimate counts towards a threshold")
+        self.require_on_time(estimate.timestamp)
         payout = payout_of(estimate, digest_of(estimate, call), self.now())
         name = f"{payout.payout_id}-payout"
         task = self.hand_on(self._hostpay1, name, PAYOUT_PATH, payout, self._payout_key())
@@ -106,22 +107,24 @@ class Split1Handler(TaskHandler):
     def swap(self, call: Call) -> Answer:
         """A swap whose estimate is to be asked for anew; its fee is taken off already."""
         swap = self.claims_in(ClientSwap, call, self._signing_key())
+        self.require_on_time(swap.timestamp)
         amount = cut(swap.eth_amount, "eth")
         return self._ask(self._split2_anew, swap, amount, digest("client-swap", swap.swap_id))
 
     def batch(self, call: Call) -> Answer:
         """A batch of BATCHPROCESSOR: ask what it is worth; its fee is taken off already."""
         batch = self.claims_in(BatchPayout, call, self._payout_key())
+        self.require_on_time(batch.timestamp)
         amount = cut(batch.amount, batch.swap_currency)
         return self._ask(self._split2, batch, amount, digest("batch", batch.batch_id))
 
-    def _ask(self, split2: Target, whose: Identity, amount: Decimal, cause: str) -> Answer:
-        """Ask SPLIT2; what it answers is paid out."""
+    def _ask(self, split2: Target, whose: Asked, amount: Decimal, cause: str) -> Answer:
+        """Ask SPLIT2; what it answers is paid out, counted from the time of what is asked for."""
         identity = whose.model_dump(include=set(Identity.model_fields))
         request = EstimateRequest(
             **{**identity, "payout_mode": "instant"},
             adjusted_amount=amount,
-            timestamp=self.now(),
+            timestamp=whose.timestamp,
         )
         name = f"{cause}-estimate"
         task = self.hand_on(split2, name, ESTIMATE_PATH, request, self._signing_key())
@@ -133,15 +136,12 @@ def amount_of(estimate: EstimateAnswer) -> Decimal:
 
     Raises:
         BadRequest: If that is nothing.
-        MoreThanCameIn: If it is ETH, and more than came in by more than ChangeNow's rounding.
+        MoreThanCameIn: If it is ETH, and more than came in.
     """
     amount = cut(estimate.from_amount, estimate.swap_currency)
-    came_in = estimate.actual_eth_amount
-    if estimate.swap_currency != "eth" or amount <= came_in:
-        return amount
-    if amount > came_in * ROUNDING:
+    if estimate.swap_currency == "eth" and amount > estimate.actual_eth_amount:
         raise MoreThanCameIn("the estimate is for more than what came in")
-    return cut(came_in, "eth")
+    return amount
 
 
 def payout_of(estimate: EstimateAnswer, payout_id: str, now: int) -> PayoutRequest:

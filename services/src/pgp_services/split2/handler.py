@@ -75,7 +75,7 @@ class Split2Handler:
         request = verify(EstimateRequest, token_in(call.body), key, self._clock())
         estimate = self._changenow.estimate(pair_of(request))
         cause = digest_of(request, call)
-        task = answer_task(request, estimate, key, self._clock(), cause)
+        task = answer_task(request, estimate, key, cause)
         self._tasks.create(self._split1, task)
         if request.payout_mode == "threshold":
             self._tasks.create(self._batchprocessor, process_task(cause))
@@ -87,7 +87,7 @@ class Split2Handler:
         request = verify(EstimateRequest, token_in(call.body), key, self._clock())
         estimate = await self._changenow.estimate_async(pair_of(request))
         cause = digest_of(request, call)
-        task = answer_task(request, estimate, key, self._clock(), cause)
+        task = answer_task(request, estimate, key, cause)
         await self._tasks.create_async(self._split1, task)
         if request.payout_mode == "threshold":
             await self._tasks.create_async(self._batchprocessor, process_task(cause))
@@ -115,17 +115,21 @@ def pair_of(request: EstimateRequest) -> Pair:
 
 
 def answer_task(
-    request: EstimateRequest, estimate: Estimate, key: SecretStr, now: float, cause: str
+    request: EstimateRequest, estimate: Estimate, key: SecretStr, cause: str
 ) -> NewTask:
-    """The call that tells SPLIT1 the estimate; its name is the same whatever ChangeNow says and whenever."""
+    """The call that tells SPLIT1 the estimate; its name is the same whatever ChangeNow says and whenever.
+
+    The amount is the one asked about, to the last digit: ChangeNow's numbers are JavaScript's, and what it says of it
+    may be more. The time is the request's, which is the payment's: SPLIT1 refuses to pay what is too old.
+    """
     identity = request.model_dump(exclude={"adjusted_amount", "timestamp"})
     claims = EstimateAnswer(
         **identity,
-        from_amount=estimate.from_amount,
+        from_amount=request.adjusted_amount,
         to_amount_post_fee=estimate.to_amount,
         deposit_fee=estimate.deposit_fee,
         withdrawal_fee=estimate.withdrawal_fee,
-        timestamp=int(now),
+        timestamp=request.timestamp,
     )
     return NewTask(f"{cause}-split2-estimate", ANSWER_PATH, {"token": sign(claims, key)})
 

@@ -60,7 +60,7 @@ def address_of(token: str, key: SecretStr) -> str:
 
 
 def _opened(token: str, key: SecretStr) -> str | None:
-    if len(token) > MAX_LINK_LENGTH:
+    if len(token) > MAX_LINK_LENGTH or not token.isascii():
         return None
     try:
         return _ADDRESSES.validate_python(_serializer(key).loads(token, max_age=MAX_LINK_AGE))

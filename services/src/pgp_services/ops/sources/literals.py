@@ -15,27 +15,58 @@ if TYPE_CHECKING:
     from pgp_services.ops.sources.names import Names
     from pgp_services.ops.sources.program import Module, Program
 
+_HEX = "hard-coded-hex-key"
+
 #: What values look like, wherever they stand.
 _SHAPES = {
     "hard-coded-private-key": re.compile(
         r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(\s|\\n)*[A-Za-z0-9+/=]{16}"
     ),
-    "hard-coded-hex-key": re.compile(
+    _HEX: re.compile(
         r"(?<![0-9a-fA-F])(?<!sha256:)(?!([0-9a-fA-F])\1{63})[0-9a-fA-F]{64}(?![0-9a-fA-F])"
     ),
     "hard-coded-bot-token": re.compile(r"(?<!\d)\d{6,12}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
+    "hard-coded-webhook": re.compile(
+        r"https://hooks\.slack\.com/(services|workflows|triggers)/[A-Z0-9]+/[A-Z0-9]+/[A-Za-z0-9/]{16}"
+    ),
+    "hard-coded-url-key": re.compile(
+        r"https?://\S*?(/v[23]/|\.quiknode\.pro/|[?&](api[-_]?)?(key|token)=)"
+        r"(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20}",
+        re.IGNORECASE,
+    ),
     "hard-coded-api-key": re.compile(r"(?<![A-Z0-9-])([A-Z0-9]{7}-){3}[A-Z0-9]{7}(?![A-Z0-9-])"),
 }
+
+#: What a name says that is given 64 hexadecimal digits which are no key; and what it says of a key all the same.
+_OF_DIGESTS = re.compile(r"sha_?256|hash|digest|checksum|fingerprint|etag", re.IGNORECASE)
+_OF_KEYS = re.compile(r"key|secret|token|private|signing|passw", re.IGNORECASE)
 
 _STORE = "Store it as a secret, and declare it in the container; it is known to all who can read the source: rotate it."
 
 
 def shaped_values(module: Module) -> Iterator[tuple[ast.AST, str, str, str]]:
     """Texts that look like keys and tokens; the text is not shown."""
+    digests = _digests(module)
     for node, text in module.texts():
         for rule, shape in _SHAPES.items():
-            if shape.search(text):
+            if shape.search(text) and not (rule == _HEX and id(node) in digests):
                 yield node, rule, "a literal looks like a key", _STORE
+
+
+def _digests(module: Module) -> set[int]:
+    """Ids of the texts that are given to a name of a digest, and to none of a key.
+
+    Without a name that says so, 64 digits are taken for a key: one that is missed costs more than an escape.
+    """
+    given: dict[int, list[str]] = {}
+    for _, name, value, _ in _given(module):
+        for node in ast.walk(value):
+            given.setdefault(id(node), []).append(name)
+    return {
+        node
+        for node, names in given.items()
+        if any(map(_OF_DIGESTS.search, names)) and not any(map(_OF_KEYS.search, names))
+    }
 
 
 def named_values(
@@ -44,9 +75,9 @@ def named_values(
     """Literals that are given to the name of a secret, and URLs of own hosts to a name that says URL."""
     for place, name, node, is_key in _given(module):
         value = _literal(program, module, node)
-        if not value or value in names.everything:
+        if not value or value.upper() in names.everything:
             continue
-        if name in names.everything and (name in names.confidential or not is_key):
+        if name.upper() in names.confidential or (name in names.everything and not is_key):
             yield place, "hard-coded-value", f"a literal is given to {name}", _STORE
         elif name.upper().endswith("_URL") and names.owns(_host(value)):
             yield (

@@ -18,6 +18,12 @@ _DEPTH = 8
 #: Folders that are no program's own.
 _FOREIGN = frozenset({".venv", "venv", "node_modules", "__pycache__", "site-packages", ".git"})
 
+#: What reads the environment, of a module that may be imported whole.
+_OF_OS = ("environ", "environb", "getenv", "getenvb")
+
+#: What a method calls its own object and class.
+_OWN = frozenset({"self", "cls"})
+
 #: The escape: a comment on the line, with a reason.
 _ESCAPE = re.compile(r"#\s*audit:\s*allow\b(?P<reason>.*)")
 
@@ -58,6 +64,8 @@ class Module:
             package = self._package(node)
             for each in node.names:
                 self.aliases[each.asname or each.name] = f"{package}.{each.name}".lstrip(".")
+                if package == "os" and each.name == "*":
+                    self.aliases |= {name: f"os.{name}" for name in _OF_OS}
 
     def _package(self, node: ast.ImportFrom) -> str:
         """Where a `from` looks: relative to this module's package, if it has dots."""
@@ -102,6 +110,17 @@ class Module:
         }
 
     @cached_property
+    def copies(self) -> dict[str, ast.expr]:
+        """Names, local ones included, to which the result of a call is assigned."""
+        return {
+            name: value
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.stmt)
+            for name, value in assignments(node)
+            if isinstance(value, ast.Call)
+        }
+
+    @cached_property
     def docstrings(self) -> set[int]:
         """Ids of the constants that are statements of their own: they are read by nobody."""
         return {
@@ -133,10 +152,18 @@ def assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
     """The names to which a statement assigns, each with the value."""
     if isinstance(node, ast.Assign):
         for target in node.targets:
-            if isinstance(target, ast.Name):
-                yield target.id, node.value
+            for to, value in _pairs(target, node.value):
+                if isinstance(to, ast.Name):
+                    yield to.id, value
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
         yield node.target.id, node.value
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """One by one what `a, b = 1, 2` assigns."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return list(zip(target.elts, value.elts, strict=False))
+    return [(target, value)]
 
 
 class Program:
@@ -183,9 +210,30 @@ class Program:
         dotted = module.dotted(node)
         if dotted is None:
             return None
+        first, _, rest = dotted.partition(".")
+        if first in _OWN and "." not in rest:
+            return self._own(rest, module, depth)
         if dotted in module.constants:
             return self.text(module.constants[dotted], module, depth - 1)
         return self._imported(dotted, depth)
+
+    def _own(self, attribute: str, module: Module, depth: int) -> str | None:
+        """The text of `self.NAME`, if all classes here that have one say the same."""
+        values = [
+            value for name, value in module.constants.items() if name.endswith(f".{attribute}")
+        ]
+        texts = {self.text(value, module, depth - 1) for value in values}
+        return texts.pop() if len(texts) == 1 else None
+
+    def texts_in(self, node: ast.AST, module: Module) -> list[str | None]:
+        """The texts of a collection that is written out, or of a constant that is one; empty if it is none."""
+        if isinstance(node, ast.Name):
+            node = module.constants.get(node.id, node)
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            return [self.text(each, module) for each in node.elts]
+        if isinstance(node, ast.Dict):
+            return [self.text(each, module) for each in node.keys]
+        return []
 
     def _imported(self, dotted: str, depth: int) -> str | None:
         parts = dotted.split(".")
@@ -204,7 +252,7 @@ def program_at(paths: Iterable[Path]) -> tuple[Program, list[tuple[str, str]]]:
         The program, and what could not be read: the file, and why.
     """
     modules, unreadable = [], []
-    for path in dict.fromkeys(file for given in paths for file in _files(given)):
+    for path in dict.fromkeys(file for given in paths for file in files_at(given)):
         shown = _shown(path)
         try:
             text = path.read_text(encoding="utf-8")
@@ -219,7 +267,8 @@ def program_at(paths: Iterable[Path]) -> tuple[Program, list[tuple[str, str]]]:
     return Program(modules), unreadable
 
 
-def _files(given: Path) -> list[Path]:
+def files_at(given: Path) -> list[Path]:
+    """The Python files of a folder, foreign ones left out; a file itself."""
     if given.is_dir():
         found = sorted(given.rglob("*.py"))
         return [path for path in found if not _FOREIGN & set(path.relative_to(given).parts)]

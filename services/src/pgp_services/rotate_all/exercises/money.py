@@ -185,6 +185,7 @@ def _reserved(craft: Craft, nonce: int) -> ReservedPayment:
     facts = _open_exchange(
         craft,
         round=0,
+        queue="exercises",  # no version of HOSTPAY3's: that it stays there is no evidence of one
         look=0,
         sender=craft.wallet(),
         chain_id=1,
