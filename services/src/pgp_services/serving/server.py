@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pgp_services import registry
 from pgp_services.serving.polling import Polling
 from pgp_services.serving.responder import Responder
+from pgp_services.serving.routes import Call
 from pgp_services.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ def _polling(service: Service, secrets: Fleet) -> Polling:
     )
     responder = Responder(service, secrets.operations(), secrets.alerts())
     take = container.handler().take
-    return Polling(container.updates, lambda update: responder.respond(take, update))
+    return Polling(
+        container.updates, lambda update: responder.respond(lambda _: take(update), Call())
+    )
 
 
 def _serve_fastapi(service: Service, listener: socket.socket) -> None:
