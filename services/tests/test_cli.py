@@ -364,6 +364,12 @@ def test_a_fault_of_the_start_is_the_commands_text(
     assert "CHANGENOW_API_KEY" in ended.stderr
 
 
+def test_so_is_a_wrong_setting(command, deployed):
+    ended = command("run", "server", "--port", "0", TELEGRAM_UPDATES="yes")
+    assert ended.exit_code == 1
+    assert "TELEGRAM_UPDATES" in ended.stderr
+
+
 def test_a_worker_that_cannot_load_ends_with_the_code_that_ends_gunicorn(
     deployed, in_this_process, listener, monkeypatch, capsys
 ):
@@ -499,6 +505,7 @@ def test_gunicorn_makes_the_application_in_a_worker(deployed, listener, monkeypa
 
     def run(self):
         seen.update(app=self.wsgi(), cfg=self.cfg)
+        self.cfg.post_worker_init(None)
         self.cfg.worker_exit(None, None)
         raise SystemExit(0)
 

@@ -11,6 +11,7 @@ from dependency_injector import providers
 from pgp_config import SecretContainer, default_observers, source_from_url
 from pgp_services import catalogue, telemetry
 from pgp_services.alerting import alerts_from
+from pgp_services.clients.changenow import ChangeNowClient
 from pgp_services.clients.cloud_tasks import TasksClient
 from pgp_services.clients.telegram import TelegramClient
 from pgp_services.database import Database
@@ -171,6 +172,18 @@ class WithDatabase(Fleet):
         name=database_name_secret,
         user=database_user_secret,
         password=database_password_secret,
+    )
+
+
+class WithChangeNow(Fleet):
+    """A service that asks ChangeNow."""
+
+    changenow_api_key = catalogue.CHANGENOW_API_KEY.secret()
+
+    changenow = providers.Singleton(
+        ChangeNowClient,
+        api_key=changenow_api_key,
+        base_url=Fleet.settings.provided.changenow_base_url,
     )
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dependency_injector import providers
 
 from pgp_services import catalogue
-from pgp_services.clients.changenow import ChangeNowClient
 from pgp_services.clients.cloud_tasks import Target
-from pgp_services.fleet import Fleet, WithDatabase, WithTasks
+from pgp_services.fleet import WithChangeNow, WithDatabase, WithTasks
 from pgp_services.hostpay1.handler import HostPay1Handler
 from pgp_services.names import Service
 
 
-class HostPay1(WithDatabase, WithTasks):
+class HostPay1(WithDatabase, WithTasks, WithChangeNow):
     """The secrets of PGP_HOSTPAY1_v1, each by the name that the catalogue gives it, and its parts."""
 
     reload_policy = catalogue.policy_of(Service.HOSTPAY1)
@@ -20,7 +19,6 @@ class HostPay1(WithDatabase, WithTasks):
     tps_hostpay_signing_key = catalogue.TPS_HOSTPAY_SIGNING_KEY.secret()
     success_url_signing_key = catalogue.SUCCESS_URL_SIGNING_KEY.secret()
 
-    changenow_api_key = catalogue.CHANGENOW_API_KEY.secret()
     pgp_hostpay1_url = catalogue.PGP_HOSTPAY1_URL.secret()
     pgp_hostpay1_response_queue = catalogue.PGP_HOSTPAY1_RESPONSE_QUEUE.secret()
     pgp_hostpay2_queue = catalogue.PGP_HOSTPAY2_QUEUE.secret()
@@ -32,17 +30,12 @@ class HostPay1(WithDatabase, WithTasks):
     itself = providers.Singleton(Target, pgp_hostpay1_response_queue, pgp_hostpay1_url)
     hostpay2 = providers.Singleton(Target, pgp_hostpay2_queue, pgp_hostpay2_url)
     hostpay3 = providers.Singleton(Target, pgp_hostpay3_queue, pgp_hostpay3_url)
-    changenow = providers.Singleton(
-        ChangeNowClient,
-        api_key=changenow_api_key,
-        base_url=Fleet.settings.provided.changenow_base_url,
-    )
     handler = providers.Singleton(
         HostPay1Handler,
         payout_key=tps_hostpay_signing_key,
         secondary_payout_key=tps_hostpay_signing_key_secondary,
         signing_key=success_url_signing_key,
-        changenow=changenow,
+        changenow=WithChangeNow.changenow,
         tasks=WithTasks.tasks,
         itself=itself,
         hostpay2=hostpay2,

@@ -5,34 +5,27 @@ from __future__ import annotations
 from dependency_injector import providers
 
 from pgp_services import catalogue
-from pgp_services.clients.changenow import ChangeNowClient
 from pgp_services.clients.cloud_tasks import Target
-from pgp_services.fleet import Fleet, WithTasks
+from pgp_services.fleet import WithChangeNow, WithTasks
 from pgp_services.hostpay2.handler import HostPay2Handler
 from pgp_services.names import Service
 
 
-class HostPay2(WithTasks):
+class HostPay2(WithTasks, WithChangeNow):
     """The secrets of PGP_HOSTPAY2_v1, each by the name that the catalogue gives it, and its parts."""
 
     reload_policy = catalogue.policy_of(Service.HOSTPAY2)
 
     success_url_signing_key = catalogue.SUCCESS_URL_SIGNING_KEY.secret()
 
-    changenow_api_key = catalogue.CHANGENOW_API_KEY.secret()
     pgp_hostpay1_response_queue = catalogue.PGP_HOSTPAY1_RESPONSE_QUEUE.secret()
     pgp_hostpay1_url = catalogue.PGP_HOSTPAY1_URL.secret()
 
     hostpay1 = providers.Singleton(Target, pgp_hostpay1_response_queue, pgp_hostpay1_url)
-    changenow = providers.Singleton(
-        ChangeNowClient,
-        api_key=changenow_api_key,
-        base_url=Fleet.settings.provided.changenow_base_url,
-    )
     handler = providers.Singleton(
         HostPay2Handler,
         signing_key=success_url_signing_key,
-        changenow=changenow,
+        changenow=WithChangeNow.changenow,
         tasks=WithTasks.tasks,
         hostpay1=hostpay1,
     )
