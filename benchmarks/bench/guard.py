@@ -178,7 +178,7 @@ def _with_processes() -> Iterable[Watch]:
     yield Watch(
         "fetch",
         partial(fetch.own_figures, OPTIONS),
-        (Limit(fetch.OURS, Mark(at_most=2.2), fetch.RAW),),
+        (Limit(fetch.OURS, Mark(at_most=1.5), fetch.RAW),),
     )
     yield Watch(
         "imports",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import explained, plots
+from bench import explained
 from bench.machine import BENCHMARKS
 from bench.shown import amount, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.explained import Explanation
@@ -88,12 +88,23 @@ def make(
     Raises:
         UnexplainedError: If a mark is missed and nothing says why; then nothing is written.
     """
+    from bench import plots  # noqa: PLC0415  matplotlib, which the tests of the page do without
+
     known = explained.read() if explanations is None else explanations
     explained.refuse_unexplained(results, known)
     pictures = plots.draw(results, docs / "benchmarks")
     page = docs / "benchmarks.md"
-    page.write_text("\n".join(_page(results, known, pictures)), encoding="utf-8")
+    page.write_text(text_of(results, known, pictures), encoding="utf-8")
     return page
+
+
+def text_of(
+    results: Results,
+    explanations: Sequence[Explanation],
+    pictures: Mapping[str, Sequence[Picture]],
+) -> str:
+    """The page itself; pictures by the name of their row."""
+    return "\n".join(_page(results, explanations, pictures))
 
 
 def in_order(rows: Iterable[RowResult]) -> list[RowResult]:
@@ -103,7 +114,9 @@ def in_order(rows: Iterable[RowResult]) -> list[RowResult]:
 
 
 def _page(
-    results: Results, explanations: Sequence[Explanation], pictures: dict[str, list[Picture]]
+    results: Results,
+    explanations: Sequence[Explanation],
+    pictures: Mapping[str, Sequence[Picture]],
 ) -> Iterator[str]:
     rows = in_order(results.rows)
     yield _HEAD

@@ -177,7 +177,7 @@ def _times(prelude: str, programs: Mapping[str, str], options: Options) -> Measu
         process(_elapsed(name), _timing(prelude, program, "perf_counter"))
         for name, program in [*programs.items()][:2]
     ]
-    return measure([*cases, *elapsed], options, rounds=options.choose(full=25, quick=3))
+    return measure([*cases, *elapsed], options, rounds=options.choose(full=21, quick=3))
 
 
 def _peaks(prelude: str, programs: Mapping[str, str], options: Options) -> Measured:

@@ -112,7 +112,7 @@ def _figures(wrk: str, name: str, options: Options) -> Iterator[Figure]:
         seen = memory.setdefault(shown, Memory())
         return sampled(shown, partial(_served, wrk, server, app, seen), unit="1/s")
 
-    rounds = options.choose(full=25, quick=3)
+    rounds = options.choose(full=17, quick=2)
     measured = measure([case(*each) for each in served.items()], options, rounds=rounds)
     yield measured.figure(ours, ratio_to=bare, mark=MARK)
     yield measured.figure(bare)
