@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import EngFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -217,7 +218,7 @@ def _draw_curves(row: RowResult, curves: Sequence[Series], stem: str, folder: Pa
     if axes.get_yscale() == "linear":
         axes.set_ylim(bottom=0)
     if first.y_label == "seconds":
-        axes.yaxis.set_major_formatter(mpl.ticker.EngFormatter(unit="s"))
+        axes.yaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.set_xlabel(first.x_label)
     axes.set_ylabel(first.y_label)
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)

@@ -127,8 +127,9 @@ def _page(
     yield from _circumstances(results)
     yield from _summary(rows)
     yield _READING
-    took = sum(row.took or 0.0 for row in rows)
-    yield _REPEATING.format(took=f", {took / 60:.0f} minutes" if took else "")
+    took = [row.took for row in rows if row.took is not None]
+    whole = f", {sum(took) / 60:.0f} minutes" if len(took) == len(rows) else ""
+    yield _REPEATING.format(took=whole)
     for row in rows:
         yield from _section(row, results, explanations, pictures.get(row.name, []))
     yield from _versions(results)
@@ -168,6 +169,8 @@ def _measure_of(figure: Figure) -> str:
 
 
 def _heading(row: RowResult) -> str:
+    if row.title.lower().startswith(row.name):
+        return row.title
     return f"{row.name}: {row.title[0].lower()}{row.title[1:]}"
 
 
@@ -199,7 +202,7 @@ def _section(
     if others:
         yield "Report only:\n"
         yield from _table(others, with_marks=False)
-    yield from (f"- {note}" for note in row.notes)
+    yield from (f"- {_cell(note)}" for note in row.notes)
     yield ""
 
 

@@ -248,7 +248,7 @@ def _check(body: bytes) -> None:
 
 def growth(options: Options) -> Iterator[Figure]:
     """What is held after many requests: for the guard too."""
-    count = options.choose(full=50_000, quick=2_000)
+    count = options.choose(full=100_000, quick=2_000)
     for framework, grown in (
         ("Flask", _growth_of_flask(count)),
         ("FastAPI", asyncio.run(_growth_of_fastapi(count))),
