@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 
 from pgp_config.errors import DeclarationError, PgpConfigError
+from pgp_config.policy import seconds
 from pgp_config.status.access import Challenge
+from pgp_config.status.rendering import Rendering
 from pgp_config.status.snapshot import Status
+from pgp_config.status.wording import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +28,9 @@ _logger = logging.getLogger("pgp_config")
 
 #: Seconds between two lines that say what is wrong with an auth callable: anybody can cause them.
 REPEAT_PAUSE = 30.0
+
+#: Seconds between two questions of an open page.
+DEFAULT_EVERY = 3.0
 
 #: Digits of `after=` at most.
 _LONGEST_NUMBER = 15
@@ -68,12 +74,15 @@ class StatusPage:
             else it returns, or raises, is `False`, and logged. `SecretAuth` is one that is ready to use. In
             an ASGI application it may be a coroutine function; one that is none runs in a thread there.
         path: Where the page is.
+        every: Seconds between two questions of an open page, more than 0. While nothing answers it grows to 60.
 
     Raises:
         DeclarationError: If an argument cannot be meant so.
     """
 
-    def __init__(self, auth: Auth, *, path: str = "/_secrets") -> None:
+    def __init__(
+        self, auth: Auth, *, path: str = "/_secrets", every: float = DEFAULT_EVERY
+    ) -> None:
         if not callable(auth):
             raise DeclarationError(
                 f"auth= was given a {type(auth).__name__}",
@@ -84,15 +93,24 @@ class StatusPage:
                 f"path={path!r} is no place for a status page",
                 remedy="Give a path such as '/_secrets'.",
             )
+        if not seconds(every, what="every"):
+            raise DeclarationError("every is 0", remedy="Give the seconds between two questions.")
         self.path = path
+        self._every = every
+        self._rendering = Rendering()
         self._auth: Callable[[StatusRequest], Any] = auth
-        self._pages = {f"{path}/data": self._data}
+        self._pages = {path: self._page, f"{path}/": self._page, f"{path}/data": self._data}
         self._container: object = None
         self._status: Status | None = None
         self._warned_at = -inf
 
     def __repr__(self) -> str:
         return f"StatusPage({self.path!r})"
+
+    @property
+    def paths(self) -> list[str]:
+        """Where it answers."""
+        return list(self._pages)
 
     @property
     def is_async(self) -> bool:
@@ -172,14 +190,22 @@ class StatusPage:
         return None
 
     def _data(self, request: StatusRequest) -> Answer:
-        query = parse_qs(request.query)
-        after = query.get("after", ["0"])[-1]
-        if not _is_number(after):
+        status, query = self._watching(), parse_qs(request.query)
+        try:
+            document = status.snapshot(_known(query, status.instance))
+        except ValueError:
             return _json({"error": "after= is no number"}, HTTPStatus.BAD_REQUEST)
-        status = self._watching()
-        known = query.get("instance", [status.instance])[-1]
-        # The number of another process's event says nothing of this one's.
-        return _json(status.snapshot(int(after) if known == status.instance else 0))
+        if "shown" in query:
+            document["shown"] = words_of(document)
+        return _json(document)
+
+    def _page(self, request: StatusRequest) -> Answer:
+        words = words_of(self._watching().snapshot())
+        reloads = "refresh" in parse_qs(request.query)
+        text = self._rendering.page(words, every=self._every, reloads=reloads)
+        return _sent(
+            HTTPStatus.OK, text.encode(), "text/html; charset=utf-8", self._rendering.policy
+        )
 
     def _watching(self) -> Status:
         if self._status is None:
@@ -190,8 +216,25 @@ class StatusPage:
         return self._status
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
+def _known(query: Mapping[str, list[str]], instance: str) -> int:
+    """The number of the last event of this process that the asker has, by one pair for each process it knows.
+
+    Without an instance it is taken for this one's; of another's number nothing follows.
+
+    Raises:
+        ValueError: If a number is none.
+    """
+    numbers = [_number(text) for text in query.get("after", [])]
+    instances = query.get("instance")
+    if instances is None:
+        return max(numbers, default=0)
+    return dict(zip(instances, numbers, strict=False)).get(instance, 0)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER):
+        raise ValueError(text)
+    return int(text)
 
 
 def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:

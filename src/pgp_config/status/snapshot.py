@@ -85,6 +85,7 @@ class Status:
         """
         overview, now = self._container.overview(), self._journal.now()
         return {
+            "at": _time_of(now),
             "process": self._process(now),
             "container": {
                 "name": overview.container,
