@@ -1321,7 +1321,7 @@ class Cache:
             version=use.version,
             age=age,
             error=None if error is None else error.happened,
-            declared=entry.spec.decoder.type_name,
+            declared=_type_name(entry.spec),
             max_age=entry.freshness.age_limit,
             max_stale=use.max_stale,
             retry_in=pause if pause > 0 else None,
@@ -1543,6 +1543,10 @@ def _use_of(entry: _Entry, now: float) -> SecretUse:
         failing=entry.failures > 0,
         max_stale=entry.freshness.stale_limit,
     )
+
+
+def _type_name(spec: Spec[Any]) -> str:
+    return spec.decoder.type_name if spec.grace is None else f"KeyRing of {spec.decoder.type_name}"
 
 
 def _stranded() -> SecretUnavailable:

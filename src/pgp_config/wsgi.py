@@ -9,7 +9,7 @@ from contextvars import Context, copy_context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgp_config.errors import DeclarationError, PgpConfigError
+from pgp_config.errors import PgpConfigError
 from pgp_config.forking import gate
 from pgp_config.health import refuse_non_container, unavailable
 from pgp_config.push.endpoint import PushEndpoint
@@ -215,11 +215,7 @@ class StatusMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, container: object, page: StatusPage) -> None:
-        if page.is_async:
-            raise DeclarationError(
-                "auth= is a coroutine function, which a WSGI application cannot wait for",
-                remedy="Give a plain function.",
-            )
+        page.require_plain_auth()
         page.attach(container)
         self._app = app
         self._page = page

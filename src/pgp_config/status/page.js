@@ -1,7 +1,7 @@
 "use strict";
 // Goes on to change the texts that the server put here: all wording is the server's.
 (() => {
-  const LONGEST_PAUSE = 60, TIMEOUT = 10, FORGOTTEN_AFTER = 60, LISTED = 50, TOLD_AT_ONCE = 3;
+  const LONGEST_PAUSE = 60, TIMEOUT = 10, FORGOTTEN_AFTER = 12, LISTED = 50, TOLD_AT_ONCE = 3;
   const URGENT = ["warn", "bad"];
   const main = document.querySelector("main");
   const rows = document.querySelector("tbody");
@@ -13,12 +13,11 @@
   const blank = document.getElementById("blank").content.querySelector("tr");
   const every = Number(main.dataset.every);
   const address = `${location.pathname.replace(/\/+$/, "")}/data`;
-  // By instance: the last answer, the events so far, and when it was heard (monotonic seconds).
+  // By instance: its last answer, the events so far, and which of all answers that was.
   const heard = new Map();
   let shown = null;
-  let failures = 0, timer = 0, asking = false, paused = false;
+  let answers = 0, failures = 0, timer = 0, asking = false, paused = false;
 
-  const now = () => performance.now() / 1000;
   const put = (element, text) => {
     if (element.textContent !== text) element.textContent = text;
   };
@@ -81,10 +80,12 @@
     const { instance, pid } = document_.process;
     const before = heard.get(instance);
     const events = (before ? before.events : []).concat(document_.shown.events).slice(-LISTED);
-    const process = { pid, seq: document_.seq, shown: document_.shown, events, at: now() };
+    const process = { pid, seq: document_.seq, shown: document_.shown, events, at: (answers += 1) };
     heard.set(instance, process);
+    // Counted in answers, and not in seconds, in which a hidden page asks for none: each of n processes gives
+    // one in n of them.
     for (const [other, { at }] of heard) {
-      if (now() - at > FORGOTTEN_AFTER) heard.delete(other);
+      if (answers - at > FORGOTTEN_AFTER * heard.size) heard.delete(other);
     }
     if (!heard.has(shown)) {
       if (shown) tell([`Another process answers now: ${process.shown.fields.process}`]);

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pgp_config.status.access import Auth, StatusRequest, Verdict
+    from pgp_config.status.journal import Journal
 
 _logger = logging.getLogger("pgp_config")
 
@@ -118,12 +119,27 @@ class StatusPage:
         called = getattr(self._auth, "__call__", None)  # noqa: B004  not whether, but which
         return inspect.iscoroutinefunction(self._auth) or inspect.iscoroutinefunction(called)
 
-    def attach(self, container: object, *, push: object = None) -> None:
+    def require_plain_auth(self) -> None:
+        """Check that a WSGI application can ask the auth callable.
+
+        Raises:
+            DeclarationError: If it is a coroutine function.
+        """
+        if self.is_async:
+            raise DeclarationError(
+                "auth= is a coroutine function, which a WSGI application cannot wait for",
+                remedy="Give a plain function.",
+            )
+
+    def attach(
+        self, container: object, *, push: object = None, journal: Journal | None = None
+    ) -> None:
         """Watch a container from now on; the same one again does nothing.
 
         Args:
             container: An instance of a `SecretContainer`.
             push: What tells it of changes, if anything does.
+            journal: As for `Status`.
 
         Raises:
             DeclarationError: If it is none, or another one is shown already.
@@ -135,7 +151,7 @@ class StatusPage:
                 "a StatusPage shows one container",
                 remedy="Make a StatusPage for each, at a path of its own.",
             )
-        self._status = Status(container, push=push)
+        self._status = Status(container, push=push, journal=journal)
         self._container = container
 
     def serves(self, method: object, path: object) -> bool:

@@ -16,6 +16,9 @@ LISTED_EVENTS = 50
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
+#: A space at which no line is broken.
+_NBSP = "\N{NO-BREAK SPACE}"
+
 #: Below this many seconds a tenth is shown.
 _TENTHS_BELOW = 10
 
@@ -44,7 +47,8 @@ def words_of(document: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         `fields`, by name; `secrets`, fields in the order of the document; `events`, the oldest first.
     """
-    secrets = [_secret(row) for row in document["secrets"]]
+    container = document["container"]["name"]
+    secrets = [_secret(row, container) for row in document["secrets"]]
     return {
         "fields": _process(document) | _summary(secrets),
         "secrets": secrets,
@@ -88,11 +92,11 @@ def _summary(secrets: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def _secret(row: Mapping[str, Any]) -> dict[str, str]:
+def _secret(row: Mapping[str, Any], container: str) -> dict[str, str]:
     word, tone, sign = _STATES[row["state"]]
     age, age_note = _age(row)
     change, change_note = _change(row["last_change"])
-    error, error_note = _error(row["last_error"])
+    error, error_note = _error(row["last_error"], f"{row['name']} in {container}: ")
     return {
         "name": row["name"],
         "name_note": f"{row['kind']}, {row['type']}",
@@ -118,11 +122,14 @@ def _sentence(parts: Sequence[str]) -> str:
 
 
 def _state_notes(row: Mapping[str, Any]) -> list[str]:
+    max_stale = duration(row["max_stale_seconds"])
     notes = {
-        "missing": ["no usable value: reads fail"],
-        "stale": [
-            f"the last good value is served, for {duration(row['max_stale_seconds'])} at most"
+        "missing": [
+            "there has been no value yet: reads fail"
+            if row["version"] is None
+            else f"the last good value is older than max_stale, {max_stale}: reads fail"
         ],
+        "stale": [f"the last good value is served until it is {max_stale} old"],
         "failing": ["the value is still within max_age"],
         "rejected": ["a newer version may not be served; this one stays"],
         "sealed": ["loaded at start-up; a restart reads it anew"],
@@ -167,10 +174,11 @@ def _change(change: Mapping[str, Any] | None) -> tuple[str, str]:
     return text, f"{duration(change['seconds_ago'])} ago, at {_clock(change['at'])}"
 
 
-def _error(error: Mapping[str, Any] | None) -> tuple[str, str]:
+def _error(error: Mapping[str, Any] | None, where: str) -> tuple[str, str]:
     if error is None:
         return "none", ""
-    return error["type"], f"{duration(error['seconds_ago'])} ago: {error['text']}"
+    text = error["text"].removeprefix(where)
+    return error["type"], f"{duration(error['seconds_ago'])} ago: {text}"
 
 
 def _call_notes(row: Mapping[str, Any]) -> list[str]:
@@ -190,11 +198,11 @@ def _clock(moment: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration in one or two units: "3.2 s", "42 s", "5 min", "3 h 5 min", "4 d 2 h"."""
+    """A duration in one or two units, on one line: "3.2 s", "42 s", "5 min", "3 h 5 min", "4 d 2 h"."""
     if seconds < _TENTHS_BELOW:
-        return f"{round(seconds, 1):g} s"
+        return f"{round(seconds, 1):g}{_NBSP}s"
     if seconds < _MINUTE:
-        return f"{int(seconds)} s"
+        return f"{int(seconds)}{_NBSP}s"
     if seconds < _HOUR:
         return _two_units(int(seconds), _MINUTE, "min", 1, "s")
     if seconds < _DAY:
@@ -205,4 +213,5 @@ def duration(seconds: float) -> str:
 def _two_units(seconds: int, large: int, name: str, small: int, rest_name: str) -> str:
     whole, rest = divmod(seconds, large)
     rest //= small
-    return f"{whole} {name} {rest} {rest_name}" if rest else f"{whole} {name}"
+    parts = [str(whole), name, str(rest), rest_name] if rest else [str(whole), name]
+    return _NBSP.join(parts)
