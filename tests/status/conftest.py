@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pydantic import HttpUrl, SecretStr
+from pydantic import HttpUrl
 from werkzeug.serving import make_server
 
 from pgp_config import (
@@ -182,7 +182,9 @@ def chromium():
 
     with sync_playwright() as playwright:
         # As root, as in CI, Chromium has no sandbox. Grey edges of letters make small pictures.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-lcd-text"])
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-lcd-text"]
+        )
         yield browser
         browser.close()
 

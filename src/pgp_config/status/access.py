@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -113,7 +112,7 @@ class SecretAuth:
             return None
         try:
             pair = base64.b64decode(credentials.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no ASCII, no base64, no UTF-8
             return None
         user, colon, password = pair.partition(":")
         return password if colon and _is_same(user, self._user) else None

@@ -144,9 +144,9 @@ class StatusPage:
         Raises:
             DeclarationError: If it is none, or another one is shown already.
         """
-        if container is self._container:
-            return
         if self._status is not None:
+            if container is self._container:
+                return
             raise DeclarationError(
                 "a StatusPage shows one container",
                 remedy="Make a StatusPage for each, at a path of its own.",
