@@ -124,8 +124,8 @@ def _paths_of_push(push: object) -> list[str]:
 
 def _paths_of_status(status: object) -> list[str]:
     """Where an adapter's `status=` answers."""
-    paths: list[str] | None = [] if status is None else getattr(status, "paths", None)
-    if paths is None:
+    paths = [] if status is None else getattr(status, "paths", None)
+    if not isinstance(paths, list):
         raise DeclarationError(
             f"status= was given a {type(status).__name__}",
             remedy="Give a StatusPage(auth=…).",
