@@ -481,6 +481,9 @@ class TestDeclarations:
         assert repr(StatusPage(admit)) == "StatusPage('/_secrets')"
         assert repr(Challenge("Basic")) == "Challenge('Basic')"
 
+    def test_a_challenge_is_false(self):
+        assert not Challenge("Basic")
+
 
 def test_other_connections_pass_it():
     seen = []

@@ -26,6 +26,7 @@ from pgp_config import (
     request_scope,
 )
 from pgp_config.push.event import SecretEvent
+from pgp_config.redaction import redactor
 from pgp_config.status import Status
 from pgp_config.status.journal import REMEMBERED_EVENTS, Journal
 from pgp_config.status.wording import duration, words_of
@@ -313,6 +314,13 @@ def test_an_error_of_a_foreign_source_loses_the_values_that_are_known(make, sour
     told = json.dumps(status.snapshot())
     assert "canary" not in told
     assert "[KEY] is what I had" in told
+
+
+def test_a_load_scrubs_no_line_of_its_own(shop, status):
+    """It would compile all known values into a search, once for each secret: seconds, for 500 of them."""
+    shop.load()
+    assert redactor._search is None
+    assert len(texts(status)) == 3
 
 
 def test_the_uptake_is_an_event_too(make, source):

@@ -151,12 +151,11 @@ class Journal:
         """Take note of one event."""
         now = self.now()
         with self._lock:
-            # One that concerns several names them all.
-            records = [self._record(name) for name in event.secret.split(", ")]
+            records = [self._record(name) for name in _names_of(event)]
             for record in records:
                 _note(record, event, now)
-            line = line_of(event)
-            if line is not None and not _told_lately(records[0], event, now):
+            line = None if _told_lately(records[0], event, now) else line_of(event)
+            if line is not None:
                 self._write(event, *line, records, now)
 
     def _record(self, name: str) -> Record:
@@ -166,7 +165,7 @@ class Journal:
         self, event: Event, level: int, text: str, records: list[Record], now: Moment
     ) -> None:
         self.seq += 1
-        kind, text = type(event).__name__, redact(text)
+        kind, text = type(event).__name__, _scrubbed(event, text)
         told = logging.getLevelName(level).lower()
         self._entries.append(Entry(self.seq, now, kind, told, event.secret, text))
         if level >= logging.WARNING and not isinstance(event, ServedStale):
@@ -182,6 +181,17 @@ class Journal:
         """The events with a higher number than this, the oldest first."""
         with self._lock:
             return [entry for entry in self._entries if entry.seq > after]
+
+
+def _names_of(event: Event) -> list[str]:
+    """The secrets that an event concerns: several, where an object is built from them."""
+    return list(getattr(event, "versions", ())) or [event.secret]
+
+
+def _scrubbed(event: Event, text: str) -> str:
+    # Only what a source has worded can hold a value. Each version that is learned ends the redactor's
+    # compiled search, so that scrubbing every line would make it anew with each secret that is loaded.
+    return redact(text) if hasattr(event, "error") else text
 
 
 def _note(record: Record, event: Event, now: Moment) -> None:

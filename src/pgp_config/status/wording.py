@@ -83,11 +83,15 @@ def _push(push: Mapping[str, Any] | None) -> str:
 def _summary(secrets: Sequence[Mapping[str, str]]) -> dict[str, str]:
     urgent = [secret["name"] for secret in secrets if secret["tone"] in _URGENT]
     if not urgent:
-        return {"summary": f"Nothing needs attention: {len(secrets)} secrets.", "tone": "good"}
+        return {
+            "summary": f"Nothing needs attention: {_count(len(secrets), 'secret')}.",
+            "tone": "good",
+        }
     worst = "bad" if any(secret["tone"] == "bad" for secret in secrets) else "warn"
     need = "needs" if len(urgent) == 1 else "need"
     return {
-        "summary": f"{len(urgent)} of {len(secrets)} secrets {need} attention: {', '.join(urgent)}.",
+        "summary": f"{len(urgent)} of {_count(len(secrets), 'secret')} {need} attention: "
+        f"{', '.join(urgent)}.",
         "tone": worst,
     }
 
@@ -115,6 +119,10 @@ def _secret(row: Mapping[str, Any], container: str) -> dict[str, str]:
         "calls": str(row["calls"]["made"]),
         "calls_note": _sentence(_call_notes(row)),
     }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _sentence(parts: Sequence[str]) -> str:
@@ -184,7 +192,7 @@ def _error(error: Mapping[str, Any] | None, where: str) -> tuple[str, str]:
 def _call_notes(row: Mapping[str, Any]) -> list[str]:
     failed, stale = row["calls"]["failed"], row["stale_reads"]
     notes = [f"{failed} failed"] if failed else []
-    return [*notes, f"{stale} stale reads"] if stale else notes
+    return [*notes, _count(stale, "stale read")] if stale else notes
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:
