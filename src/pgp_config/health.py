@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
 
     from pgp_config.cache import Landing, SecretStatus
     from pgp_config.errors import PgpConfigError
@@ -122,19 +122,34 @@ def _paths_of_push(push: object) -> list[str]:
     return [] if path is None else [path]
 
 
-def refuse_taken(paths: Paths | None, used: Collection[object], *, push: object = None) -> None:
-    """Check that an application has no pages of its own where these, and a push endpoint, are to be.
+def _paths_of_status(status: object) -> list[str]:
+    """Where an adapter's `status=` answers."""
+    paths = [] if status is None else getattr(status, "paths", None)
+    if not isinstance(paths, list):
+        raise DeclarationError(
+            f"status= was given a {type(status).__name__}",
+            remedy="Give a StatusPage(auth=…).",
+        )
+    return paths
+
+
+def refuse_taken(
+    paths: Paths | None, used: Iterable[object], *, push: object = None, status: object = None
+) -> None:
+    """Check that nothing else is where the health pages, a push endpoint and a status page are to be.
 
     Raises:
-        DeclarationError: If it has, or if the push is neither an endpoint nor a listener.
+        DeclarationError: If something is, or if the push or the status page is none.
     """
-    for path in (*(paths or ())[1:], *_paths_of_push(push)):
-        if path in used:
+    taken = set(used)
+    for path in (*(paths or ())[1:], *_paths_of_push(push), *_paths_of_status(status)):
+        if path in taken:
             raise DeclarationError(
                 f"the application has a page at {path} already",
                 remedy="Give the health pages another place, health='/internal', or health=False; a "
-                "PushEndpoint another path.",
+                "PushEndpoint or a StatusPage another path.",
             )
+        taken.add(path)
 
 
 def _is_prefix(health: object) -> bool:

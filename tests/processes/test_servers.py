@@ -1,5 +1,6 @@
 """Promise 16 under real servers: each worker serves, sees rotations, and is replaced."""
 
+import json
 import os
 import signal
 import time
@@ -134,3 +135,32 @@ def test_the_grpcio_that_hangs_is_refused_before_any_fork(serve, grpcio):
     assert "grpcio 1.78.1 is installed, which hangs in a forked process" in server.log()
     assert "pip install 'grpcio!=1.78.1'" in server.log()
     assert "canary" not in server.log()
+
+
+@pytest.mark.parametrize("name", ["sync", "uvicorn_worker"])
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["alone", "preload"])
+def test_the_status_page_tells_the_workers_apart_and_each_its_own_versions(
+    serve, vault, name, preload
+):
+    options, _ = CLASSES[name]
+    server = serve(gunicorn(*preload, *options), PROCESS_LOAD="install")
+    workers = server.new_workers(2)
+    newest = vault.rotate()
+    server.ask_until_seen(newest, workers)
+    told = {}
+    while set(told) < set(workers):
+        status, body = server.request("/_secrets/data")
+        assert status == 200
+        document = json.loads(body)
+        told[document["process"]["pid"]] = document
+    assert len({document["process"]["instance"] for document in told.values()}) == 2
+    for document in told.values():
+        rows = {row["name"]: row for row in document["secrets"]}
+        assert rows["PROCESS_KEY"]["version"] == newest
+        assert rows["PROCESS_KEY"]["calls"]["made"] >= 1
+        assert rows["PROCESS_SIGNING_KEY"]["state"] == "sealed"
+        assert document["container"]["source"].startswith("GoogleSecretManager('local'")
+        changes = [e["text"] for e in document["events"] if e["kind"] == "Reloaded"]
+        assert f"Hot-reloaded PROCESS_KEY version 1 -> {newest}" in changes
+    assert server.stop() == 0
+    assert server.faults() == []

@@ -5,6 +5,7 @@ import os
 import service
 from fastapi import FastAPI
 
+from pgp_config.status import StatusPage
 from pgp_config_fastapi import install
 
 secrets = service.new_container()
@@ -24,4 +25,4 @@ async def idle():
     return service.seen()
 
 
-install(app, secrets)
+install(app, secrets, status=StatusPage(service.admit))

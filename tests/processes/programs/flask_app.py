@@ -5,6 +5,7 @@ import os
 import service
 from flask import Flask
 
+from pgp_config.status import StatusPage
 from pgp_config_flask import install
 
 secrets = service.new_container()
@@ -21,4 +22,4 @@ def idle():
     return service.seen()
 
 
-install(app, secrets, load=os.environ["PROCESS_LOAD"])
+install(app, secrets, load=os.environ["PROCESS_LOAD"], status=StatusPage(service.admit))

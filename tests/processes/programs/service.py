@@ -26,6 +26,11 @@ def new_container():
     return container
 
 
+def admit(request):
+    """Everybody may see the status page."""
+    return True
+
+
 def seen(*values):
     """The number at the end of each value is no secret."""
     labels = [int(value.get_secret_value().rpartition("-")[2]) for value in values]

@@ -10,7 +10,7 @@ from starlette.routing import Match, Route
 from starlette.websockets import WebSocketState
 
 from pgp_config import DeclarationError, PgpConfigError, RejectedVersion, SecretUnavailable
-from pgp_config.asgi import LifespanMiddleware, PushMiddleware, ScopeMiddleware
+from pgp_config.asgi import LifespanMiddleware, PushMiddleware, ScopeMiddleware, StatusMiddleware
 from pgp_config.health import (
     Answer,
     liveness,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pgp_config.asgi import Push
     from pgp_config.health import Container, Paths
+    from pgp_config.status import StatusPage
 
 __all__ = ["install", "value_of"]
 
@@ -45,6 +46,7 @@ def install(
     health: bool | str = True,
     close: bool = True,
     push: Push | None = None,
+    status: StatusPage | None = None,
 ) -> None:
     """Give each request and websocket of an application one scope, and its container its lifespan.
 
@@ -63,18 +65,22 @@ def install(
             run it one after the other.
         push: Where rotations are heard of: a `PushEndpoint`, or a `PubSubListener`, which lives as long as
             the application.
+        status: A `pgp_config.status.StatusPage`, where there is to be one.
 
     Raises:
         DeclarationError: If an argument is wrong, the application has it already, has a page at one
-            of the health paths or where the endpoint is, or has been started.
+            of these paths, or has been started.
     """
     paths = paths_of(health)
     refuse_non_container(container)
-    _refuse_app(app, paths, push)
+    _refuse_app(app, paths, push, status)
     app.add_middleware(ScopeMiddleware)
     app.add_middleware(LifespanMiddleware, container=container, close=close)
     if push is not None:
         app.add_middleware(PushMiddleware, container=container, push=push)
+    if status is not None:
+        status.attach(container, push=push)  # now: the load is seen
+        app.add_middleware(StatusMiddleware, container=container, page=status)
     if paths is not None:
         # First: a page like "/{name}" would hide them.
         pages = ((paths.liveness, liveness), (paths.readiness, readiness))
@@ -82,7 +88,9 @@ def install(
     _answer_unavailable(app)
 
 
-def _refuse_app(app: object, paths: Paths | None, push: Push | None) -> None:
+def _refuse_app(
+    app: object, paths: Paths | None, push: Push | None, status: StatusPage | None
+) -> None:
     if not isinstance(app, FastAPI):
         raise DeclarationError(
             f"install() was given a {type(app).__name__} in place of a FastAPI application",
@@ -99,7 +107,8 @@ def _refuse_app(app: object, paths: Paths | None, push: Push | None) -> None:
             "the application has been started already",
             remedy="Call install() where the application is made.",
         )
-    refuse_taken(paths, [getattr(route, "path", None) for route in app.routes], push=push)
+    used = [getattr(route, "path", None) for route in app.routes]
+    refuse_taken(paths, used, push=push, status=status)
 
 
 class _Page(Route):

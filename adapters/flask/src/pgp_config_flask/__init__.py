@@ -16,13 +16,14 @@ from pgp_config.health import (
     refuse_taken,
     unavailable,
 )
-from pgp_config.wsgi import LoadMiddleware, PushMiddleware, ScopeMiddleware
+from pgp_config.wsgi import LoadMiddleware, PushMiddleware, ScopeMiddleware, StatusMiddleware
 from pgp_config_flask.sessions import KeyRingSessionInterface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgp_config.health import Container, Paths
+    from pgp_config.status import StatusPage
     from pgp_config.wsgi import Push
 
 __all__ = ["KeyRingSessionInterface", "Load", "install"]
@@ -40,6 +41,7 @@ def install(
     load: Load = "install",
     health: bool | str = True,
     push: Push | None = None,
+    status: StatusPage | None = None,
 ) -> None:
     """Give each request of an application one scope, and load the container.
 
@@ -56,17 +58,20 @@ def install(
             are a blueprint named `pgp_config`.
         push: Where rotations are heard of: a `PushEndpoint`, or a `PubSubListener`, which is started with
             each process's first request.
+        status: A `pgp_config.status.StatusPage`, where there is to be one.
 
     Raises:
         DeclarationError: If an argument is wrong, the application has it already, has a page at one
-            of the health paths or where the endpoint is, or has served a request.
+            of these paths, or has served a request.
         StartupError: If `load="install"` finds faults; all are named, and the application is as
             before.
     """
     paths = paths_of(health)
     refuse_non_container(container)
     _refuse_load(load)
-    _refuse_app(app, paths, push)
+    _refuse_app(app, paths, push, status)
+    if status is not None:
+        status.attach(container, push=push)  # before the load, which is seen
     if load == "install":
         container.load()
     app.extensions[_NAME] = container
@@ -77,6 +82,8 @@ def install(
         app.wsgi_app = LoadMiddleware(app.wsgi_app, container, exempt=exempt)  # type: ignore[method-assign]  # as above
     if push is not None:
         app.wsgi_app = PushMiddleware(app.wsgi_app, container, push)  # type: ignore[method-assign]  # as above
+    if status is not None:
+        app.wsgi_app = StatusMiddleware(app.wsgi_app, container, status)  # type: ignore[method-assign]  # as above
     if paths is not None:
         app.register_blueprint(_pages(container), url_prefix=paths.prefix or None)
     _answer_unavailable(app)
@@ -90,7 +97,9 @@ def _refuse_load(load: object) -> None:
         )
 
 
-def _refuse_app(app: object, paths: Paths | None, push: Push | None) -> None:
+def _refuse_app(
+    app: object, paths: Paths | None, push: Push | None, status: StatusPage | None
+) -> None:
     if not isinstance(app, Flask):
         raise DeclarationError(
             f"install() was given a {type(app).__name__} in place of a Flask application",
@@ -106,7 +115,10 @@ def _refuse_app(app: object, paths: Paths | None, push: Push | None) -> None:
             "the application has served a request already",
             remedy="Call install() where the application is made.",
         )
-    refuse_taken(paths, [rule.rule for rule in app.url_map.iter_rules()], push=push)
+    used = [rule.rule for rule in app.url_map.iter_rules()]
+    refuse_taken(paths, used, push=push, status=status)
+    if status is not None:
+        status.require_plain_auth()
 
 
 def _pages(container: Container) -> Blueprint:
