@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pgp_config.facts import Fact, fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pgp_config.errors import PgpConfigError
+    from pgp_config.tallies import Reads
+
+T = TypeVar("T")
 
 _logger = logging.getLogger("pgp_config")
 
@@ -307,6 +310,81 @@ class Observer(Protocol):
         ...
 
 
+@fact
+class Figures(Fact):
+    """What can be read of one secret at any time, at no cost to its readers; never a value.
+
+    Attributes:
+        secret: Its name in the source.
+        version: The version that new scopes get, or None.
+        age: Seconds since the source last confirmed it; None before, and for a static secret, which is
+            confirmed but once.
+        reads: How scopes came by its values; None for a static secret, whose reads are not counted.
+    """
+
+    secret: str
+    version: int | None
+    age: float | None
+    reads: Reads | None
+
+
+class Measurable(Protocol):
+    """The secrets of one container, for an observer that reads what it shows when it is asked.
+
+    Attributes:
+        container: Name of the container class.
+    """
+
+    container: str
+
+    def figures(self) -> list[Figures]:
+        """Those of each declared secret, now; nothing is fetched."""
+        ...
+
+
+class FiguresObserver(Observer, Protocol):
+    """An observer that wants more than events: it is given each container that it observes.
+
+    It should hold it weakly: a container that nobody closed must be found by the garbage collector.
+    """
+
+    def watch_figures(self, secrets: Measurable, /) -> None:
+        """Take note of a container, once it is made."""
+        ...
+
+
+class FetchTrace(Protocol):
+    """One fetch, as a `FetchObserver` follows it; each method is called at most once, but for `join`."""
+
+    def join(self) -> None:
+        """A reader waits for it that did not set it off; called in the reader's context."""
+        ...
+
+    def begin(self) -> None:
+        """It begins, in the thread in which the source is called."""
+        ...
+
+    def end(self, version: int | None, error: PgpConfigError | None) -> None:
+        """It has ended, in the same thread, with a version or an error; nobody was told yet."""
+        ...
+
+
+class FetchObserver(Observer, Protocol):
+    """An observer that follows each fetch from its start to its end."""
+
+    def trace_fetch(self, container: str, secret: str, *, awaited: bool) -> FetchTrace:
+        """A fetch is set off, in this context; it may begin in another thread at once, later, or never.
+
+        A lock is held: take note of the context, and do nothing else.
+
+        Args:
+            container: Name of the container class.
+            secret: The secret's name in its source.
+            awaited: Whether who set it off waits for it; else it goes on with what it has.
+        """
+        ...
+
+
 #: Observers of every container that is made without `observers=`.
 default_observers: list[Observer] = []
 
@@ -318,3 +396,53 @@ def notify(observers: Iterable[Observer], event: Event) -> None:
             observer(event)
         except Exception:
             _logger.exception("An observer failed on %s", type(event).__name__)
+
+
+def introduce(observer: Observer, secrets: Measurable) -> None:
+    """Give an observer the container, if it is a `FiguresObserver`."""
+    watch: Callable[[Measurable], object] | None = getattr(observer, "watch_figures", None)
+    if watch is not None:
+        _shielded(observer, watch, secrets)
+
+
+class Traces:
+    """One fetch, as all who follow it do; a faulty one disturbs neither the others nor the fetch."""
+
+    __slots__ = ("_traces",)
+
+    def __init__(
+        self, observers: Iterable[Observer], container: str, secret: str, *, awaited: bool
+    ) -> None:
+        self._traces: list[FetchTrace] = []
+        for observer in observers:
+            trace: Callable[..., FetchTrace] | None = getattr(observer, "trace_fetch", None)
+            if trace is not None:
+                _shielded(
+                    observer,
+                    lambda trace=trace: self._traces.append(
+                        trace(container, secret, awaited=awaited)
+                    ),
+                )
+
+    def join(self) -> None:
+        """A reader waits for it that did not set it off."""
+        for trace in self._traces:
+            _shielded(trace, trace.join)
+
+    def around(self, fetch: Callable[[], T]) -> T:
+        """What the fetch brings, a version or an error; it does not raise."""
+        begun = [trace for trace in self._traces if _shielded(trace, trace.begin)]
+        outcome = fetch()
+        error = outcome if isinstance(outcome, Exception) else None
+        for trace in reversed(begun):
+            _shielded(trace, trace.end, getattr(outcome, "version", None), error)
+        return outcome
+
+
+def _shielded(who: object, call: Callable[..., object], *arguments: object) -> bool:
+    try:
+        call(*arguments)
+    except Exception:
+        _logger.exception("%s failed", type(who).__name__)
+        return False
+    return True
