@@ -6,8 +6,10 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client import REGISTRY, generate_latest
 
 from pgp_config import (
     DynamicSecret,
@@ -303,6 +305,27 @@ def test_names_and_units_follow_the_semantic_conventions(secrets, source, clock,
         assert not metric.name.endswith(("_total", "_count", "_seconds"))
         assert re.fullmatch(r"s|\{[a-z]+\}", metric.unit)
         assert metric.description.endswith(".")
+
+
+def test_prometheus_scrapes_the_names_that_dashboards_use(make, source):
+    registered = PrometheusMetricReader()
+    provider = MeterProvider([registered])
+    source.add("KEY", f"{CANARY}-1")
+    secrets = make(Split2, observers=[OpenTelemetryObserver(provider.get_meter("pgp_config"))])
+    secrets.key()
+    scraped = generate_latest(REGISTRY).decode()
+    provider.shutdown()
+    where = 'otel_scope_name="pgp_config",otel_scope_schema_url="",otel_scope_version=""'
+    assert CANARY not in scraped
+    for line in (
+        'pgp_config_secret_reads_total{..,pgp_config_read_outcome="waited",pgp_config_secret="KEY"} 1.0',
+        'pgp_config_secret_coalesced_reads_total{..,pgp_config_secret="KEY"} 0.0',
+        'pgp_config_secret_version{..,pgp_config_secret="KEY"} 1.0',
+        'pgp_config_secret_age_seconds{..,pgp_config_secret="KEY"} 0.0',
+        'pgp_config_source_call_duration_seconds_count{..,pgp_config_secret="KEY"} 1.0',
+    ):
+        whole = line.replace("..", f'{where},pgp_config_container="Split2"')
+        assert whole in scraped.splitlines()
 
 
 def test_an_observer_that_cannot_take_a_container_disturbs_nobody(make, source, caplog):

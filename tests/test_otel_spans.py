@@ -144,6 +144,7 @@ def test_one_that_joins_before_it_begins_or_after_it_ended(tracer, exporter):
     one.join()  # outside of any span
     one.begin()
     one.end(7, None)
+    one.leave()
     with tracer.start_as_current_span("late"):
         one.join()
     (span,) = (span for span in exporter.get_finished_spans() if span.name == "fetch KEY")
@@ -203,18 +204,38 @@ def test_a_tracer_that_fails_disturbs_neither_the_fetch_nor_the_others(
         def end(self, version, error):
             self.fail("end")
 
+        def leave(self):
+            self.fail("leave")
+
     source.add("KEY", f"{CANARY}-1")
-    broken = [Broken(at) for at in ("start", "begin", "end")]
+    broken = [Broken(at) for at in ("start", "begin", "end", "leave")]
     secrets = make(Split2, observers=[*broken, OpenTelemetrySpans(tracer)])
     assert secrets.key().get_secret_value() == f"{CANARY}-1"
-    assert caplog.text.count("Broken failed") == 3
+    secrets.close()  # its threads have come to their end
+    assert caplog.text.count("Broken failed") == 4
     assert [span.name for span in exporter.get_finished_spans()] == ["fetch KEY"]
 
 
 def test_one_that_never_began_does_not_end(tracer, exporter):
-    OpenTelemetrySpans(tracer).trace_fetch("Split2", "KEY", awaited=True).end(1, None)
+    one = OpenTelemetrySpans(tracer).trace_fetch("Split2", "KEY", awaited=True)
+    one.end(1, None)
+    one.leave()
     assert exporter.get_finished_spans() == ()
 
 
+def test_the_lines_of_the_log_belong_to_the_trace_of_the_fetch(make, source, tracer, exporter):
+    lines = []
+
+    def observer(event):
+        lines.append((type(event).__name__, trace.get_current_span().get_span_context().span_id))
+
+    source.add("KEY", f"{CANARY}-1")
+    make(Split2, observers=[observer, OpenTelemetrySpans(tracer)]).key()
+    (span,) = exporter.get_finished_spans()
+    assert lines == [("Fetched", span.context.span_id), ("Loaded", span.context.span_id)]
+
+
 def test_without_a_tracer_it_takes_the_global_one():
-    OpenTelemetrySpans().trace_fetch("Split2", "KEY", awaited=False).begin()
+    one = OpenTelemetrySpans().trace_fetch("Split2", "KEY", awaited=False)
+    one.begin()
+    one.leave()

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from pgp_config import DynamicSecret, SecretContainer
 from pgp_config.redaction import Redactor, index, redact, redactor, scrub
-from pgp_config.redaction import redactor as redactor_of_process
 from pgp_config.redaction.forms import forms_of
 from pgp_config.redaction.structures import CYCLE, scrub_exception, text_of
 
@@ -327,13 +326,13 @@ structures = st.recursive(
 
 @given(structures)
 def test_no_known_value_survives_in_a_structure(value):
-    redactor_of_process.learn("REDACTED_KEY", (CANARY,))
+    redactor.learn("REDACTED_KEY", (CANARY,))
     try:
         scrubbed = scrub(value)
         assert CANARY not in repr(scrubbed)
         assert scrub(scrubbed) is scrubbed
     finally:
-        redactor_of_process.forget("REDACTED_KEY")
+        redactor.forget("REDACTED_KEY")
 
 
 # -- exceptions ------------------------------------------------------------------------------

@@ -891,8 +891,10 @@ class Cache:
 
     def _fly(self, entry: _Entry, flight: Flight) -> None:
         """Fetch, validate and land; runs in the executor."""
-        outcome = flight.traces.around(lambda: _outcome_of(lambda: self._bring(entry, flight)))
-        self._land(entry, flight, outcome)
+        flight.traces.around(
+            lambda: _outcome_of(lambda: self._bring(entry, flight)),
+            lambda outcome: self._land(entry, flight, outcome),
+        )
 
     def _bring(self, entry: _Entry, flight: Flight) -> Known[Any]:
         """The newest version that can be served; of a key ring, with the one before it."""
@@ -1116,9 +1118,14 @@ class Cache:
 
     def _fly_to(self, entry: _Entry, number: int, look: Flight) -> None:
         """Fetch and validate one version by its number; runs in the executor."""
-        outcome = look.traces.around(
-            lambda: _outcome_of(lambda: self._bring_number(entry, number, look))
+        look.traces.around(
+            lambda: _outcome_of(lambda: self._bring_number(entry, number, look)),
+            lambda outcome: self._land_look(entry, number, look, outcome),
         )
+
+    def _land_look(
+        self, entry: _Entry, number: int, look: Flight, outcome: Known[Any] | PgpConfigError
+    ) -> None:
         with self._lock:
             if entry.looks.get(number) is not look:
                 return  # closed meanwhile: its waiters were told then

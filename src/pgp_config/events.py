@@ -368,6 +368,10 @@ class FetchTrace(Protocol):
         """It has ended, in the same thread, with a version or an error; nobody was told yet."""
         ...
 
+    def leave(self) -> None:
+        """Everybody was told, in the same thread."""
+        ...
+
 
 class FetchObserver(Observer, Protocol):
     """An observer that follows each fetch from its start to its end."""
@@ -429,14 +433,18 @@ class Traces:
         for trace in self._traces:
             _shielded(trace, trace.join)
 
-    def around(self, fetch: Callable[[], T]) -> T:
-        """What the fetch brings, a version or an error; it does not raise."""
+    def around(self, fetch: Callable[[], T], land: Callable[[T], object]) -> None:
+        """Fetch, which brings a version or an error and does not raise; then tell everybody."""
         begun = [trace for trace in self._traces if _shielded(trace, trace.begin)]
         outcome = fetch()
         error = outcome if isinstance(outcome, Exception) else None
         for trace in reversed(begun):
             _shielded(trace, trace.end, getattr(outcome, "version", None), error)
-        return outcome
+        try:
+            land(outcome)
+        finally:
+            for trace in reversed(begun):
+                _shielded(trace, trace.leave)
 
 
 def _shielded(who: object, call: Callable[..., object], *arguments: object) -> bool:

@@ -28,7 +28,7 @@ class OpenTelemetrySpans:
     read, `load()`, `refresh()`. A refresh in the background, which nobody waits for, begins a trace of its own
     with a link to the span that set it off. Whoever waits for a fetch that another one set off is linked to it too.
 
-    In the thread of the fetch it is the current span: those that an instrumentation of gRPC or requests makes are
+    In the thread of the fetch it is the current span, until everybody was told: those that an instrumentation of gRPC or requests makes are
     its children, and have the attributes of their protocol.
 
     Args:
@@ -77,15 +77,19 @@ class _FetchSpan:
         self._token = context.attach(trace.set_span_in_context(span, self._parent))
 
     def end(self, version: int | None, error: PgpConfigError | None) -> None:
-        if self._token is None or self._span is None:
+        if self._span is None:
             return
-        context.detach(self._token)
         if version is not None:
             self._span.set_attribute("pgp_config.secret.version", version)
         if error is not None:
             self._span.set_attribute("error.type", type(error).__name__)
             self._span.set_status(StatusCode.ERROR)
         self._span.end()
+
+    def leave(self) -> None:
+        # Until here the lines of the log, of what the fetch brought, belong to its trace.
+        if self._token is not None:
+            context.detach(self._token)
 
 
 def _current() -> list[SpanContext]:

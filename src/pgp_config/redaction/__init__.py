@@ -7,7 +7,7 @@ The cache tells `redactor` of each version that is promoted. Nothing else happen
 from typing import TYPE_CHECKING
 
 from pgp_config.deferred import deferred
-from pgp_config.redaction.redactor import Redactor, redact, redactor
+from pgp_config.redaction.known import Redactor, redact, redactor
 
 if TYPE_CHECKING:
     from pgp_config.redaction.installed import Redaction, install_redaction

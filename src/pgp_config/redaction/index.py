@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container
 
 BLOCK = 4
 
@@ -57,14 +57,15 @@ class _Tier:
             if place not in known:
                 self._places[block] = (*known, place)
 
-    def find(self, text: str, known: Container[str]) -> Iterator[tuple[int, int]]:
-        places = self._places
+    def find(self, text: str, known: Container[str]) -> list[tuple[int, int]]:
+        places, found = self._places, []
         grid = range(0, len(text) - BLOCK + 1, self._width) if places else ()
         for at in [at for at in grid if text[at : at + BLOCK] in places]:
             for offset, length in places[text[at : at + BLOCK]]:
                 begin, end = at - offset, at - offset + length
                 if begin >= 0 and end <= len(text) and text[begin:end] in known:
-                    yield begin, end
+                    found.append((begin, end))
+        return found
 
 
 class Index:
@@ -101,9 +102,10 @@ class Index:
 
     def find(self, text: str) -> list[Place]:
         """Where known texts are, in order."""
-        found = sorted(span for tier in self._tiers for span in tier.find(text, self._names))
+        names = self._names
+        found = [span for tier in self._tiers for span in tier.find(text, names)]
         places: list[Place] = []
-        for begin, end in found:
+        for begin, end in sorted(found):
             last = places[-1] if places else None
             if last is None or begin >= last.end:
                 places.append(Place(begin, end, end))

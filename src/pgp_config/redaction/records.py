@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import traceback
 
-from pgp_config.redaction.redactor import redact
+from pgp_config.redaction.known import redact
 from pgp_config.redaction.structures import scrub, scrub_exception, text_of
 
-#: What each record has; all else came in by `extra` or by a record factory.
-_OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"asctime", "message"}
+#: What each record has; all else came in by `extra`, by a record factory, or by a handler that formatted it.
+_OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
 
 
 def scrub_record(record: logging.LogRecord) -> None:
@@ -29,8 +29,9 @@ def scrub_record(record: logging.LogRecord) -> None:
 
 
 def _scrub_message(record: logging.LogRecord) -> None:
-    # structlog's records have a dictionary there, and its formatter wants one.
-    record.msg = scrub(record.msg)
+    if not isinstance(record.msg, str):
+        # structlog's records have a dictionary there, and its formatter wants one.
+        record.msg = scrub(record.msg)
     try:
         message = record.getMessage()
     except Exception:  # noqa: BLE001  a wrong format, or whatever an argument raises
@@ -41,9 +42,16 @@ def _scrub_message(record: logging.LogRecord) -> None:
     scrubbed = redact(message)
     if scrubbed != message:
         record.msg, record.args = scrubbed, None
-    elif record.args:
-        # Those that the message does not show, which a handler may send all the same.
+    elif record.args and not _shows_all(message, record.args):
+        # A handler may send what the message does not show.
         record.args = scrub(record.args)
+
+
+def _shows_all(message: str, arguments: object) -> bool:
+    """Whether a text in which there is no value shows all that these arguments say."""
+    if not isinstance(arguments, tuple):
+        return False
+    return all(part in message if isinstance(part, str) else True for part in arguments)
 
 
 def _scrub_rest(record: logging.LogRecord) -> None:
@@ -63,6 +71,8 @@ def _scrub_rest(record: logging.LogRecord) -> None:
 
 
 def _others(record: logging.LogRecord) -> list[str]:
+    if len(vars(record)) == len(_OWN):
+        return []
     return [name for name in vars(record) if name not in _OWN]
 
 

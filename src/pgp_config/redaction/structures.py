@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pgp_config.redaction.redactor import redact
+from pgp_config.redaction.known import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
