@@ -46,11 +46,18 @@ def test_a_longer_value_is_replaced_before_its_part():
     assert one.redact("abcdef abcd abc") == "[LONG] [SHORT] abc"
     assert repr(one) == "<Redactor of 2 secrets>"
     assert one.names == {"SHORT", "LONG"}
+    assert repr([*one._versions["LONG"]]) == "[<A version of LONG>]"
 
 
 def test_of_values_that_overlap_nothing_is_left():
     assert knowing("abcdef", "defghi").redact("-abcdefghi-") == "-[K0]-"
     assert knowing("defghi", "abcdef").redact("-abcdefghi-") == "-[K1]-"
+
+
+def test_a_name_that_holds_a_value_is_cut():
+    one = Redactor()
+    one.learn("PASSWORD", ("PASS",))
+    assert one.redact("it is PASS") == "it is [WORD]"
 
 
 def test_values_at_both_ends_and_side_by_side_are_found():
@@ -150,6 +157,15 @@ def test_a_signal_handler_that_writes_while_values_are_worked_in_does_the_same(m
     monkeypatch.setattr(one._index, "add", interrupted)
     assert one.redact("canary-one- canary-two-") == "[K0] [K1]"
     assert shown == ["[K0] [K1]"]
+
+
+def test_what_is_forgotten_twice_is_forgotten():
+    one = knowing("value-0")
+    one.redact("")
+    one._index.discard("unknown")
+    one._index.discard("value-0")
+    one.forget("K0")
+    assert one.redact("value-0") == "value-0"
 
 
 def test_a_name_for_a_value_that_was_forgotten_meanwhile():

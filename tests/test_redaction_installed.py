@@ -26,6 +26,7 @@ from pgp_config.redaction import (
     RedactionFilter,
     install_redaction,
     redactor,
+    scrub_event,
     structlog_processor,
 )
 from pgp_config.redaction.records import scrub_record
@@ -518,17 +519,23 @@ def test_each_part_is_installed_by_itself():
     assert changed == [False, False, True, False, False, False]
 
 
-def test_undone_below_what_another_library_put_on_top_it_only_hands_on(hooks, monkeypatch):
-    with install_redaction(logs=False, warnings=False) as redaction:
-        pass
+def test_undone_below_what_another_library_put_on_top_it_only_hands_on(monkeypatch):
     seen = []
-    with install_redaction(logs=False, warnings=False) as redaction:
+    monkeypatch.setattr(sys, "excepthook", lambda *told: seen.append(told))
+    with install_redaction():
         mine = sys.excepthook
-        monkeypatch.setattr(sys, "excepthook", lambda *told: (seen.append(told), mine(*told)))
-    error = ValueError("plain")
+
+        def theirs(*told):
+            mine(*told)
+
+        monkeypatch.setattr(sys, "excepthook", theirs)
+    assert sys.excepthook is theirs
+    error = ValueError(CANARY)
     sys.excepthook(ValueError, error, None)
-    assert seen == hooks == [(ValueError, error, None)]
-    redaction.uninstall()
+    with install_redaction():  # on top of both
+        sys.excepthook(ValueError, error, None)
+    (_, first, _), (_, second, _) = seen
+    assert (first, str(second)) == (error, NAME)
 
 
 # -- structlog and Sentry --------------------------------------------------------------------
@@ -565,6 +572,12 @@ def test_structlog_through_the_standard_log(installed, foreign, handler, stream)
     )
     logger.warning("using it", key=CANARY)
     assert json.loads(stream.getvalue()) == {"event": "using it", "key": NAME}
+
+
+def test_what_sentry_would_send_is_scrubbed():
+    event, crumb = {"extra": {"key": CANARY}}, {"message": "plain"}
+    assert scrub_event(event, {"exc_info": None}) == {"extra": {"key": NAME}}
+    assert scrub_event(crumb) is crumb
 
 
 def test_sentry_sends_no_value_of_a_local():

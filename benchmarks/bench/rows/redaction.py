@@ -61,7 +61,11 @@ def run(options: Options) -> RowResult:
     )
     texts = measure([_text(count) for count in (1, *COUNTS[1:])], options)
     return RowResult(
-        name=NAME, title=TITLE, figures=tuple(_figures(measured, texts)), series=(_growth(texts),), notes=NOTES
+        name=NAME,
+        title=TITLE,
+        figures=tuple(_figures(measured, texts)),
+        series=(_growth(texts),),
+        notes=NOTES,
     )
 
 
@@ -77,9 +81,7 @@ def _figures(measured: Measured, texts: Measured) -> Iterator[Figure]:
 
 
 def _growth(texts: Measured) -> Series:
-    points = [
-        Point(x=count, y=1e6 * texts.median(_of_text(count))) for count in (1, *COUNTS[1:])
-    ]
+    points = [Point(x=count, y=1e6 * texts.median(_of_text(count))) for count in (1, *COUNTS[1:])]
     return Series(
         plot="redaction",
         name="one text of 1,000 characters",
@@ -143,7 +145,7 @@ def _in_place(knowing: Redactor) -> Iterator[None]:
 
 def _timed(write: Callable[..., None], *, fails: bool) -> float:
     try:
-        raise ValueError if fails else StopIteration  # noqa: TRY301  to be caught
+        raise ValueError if fails else StopIteration
     except (ValueError, StopIteration):
         begun = time.thread_time()
         for _ in range(CALLS):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 #: Shorter texts are not scrubbed: they occur by chance, and would tear log lines apart.
 SHORTEST = 4
 
-#: Bytes from which the hexadecimal and base64 forms are known, and characters of such a form.
-SHORTEST_ENCODED, SHORTEST_BASE64 = 6, 7
+#: Bytes from which the hexadecimal and base64 forms are known: the latter have 7 characters then.
+SHORTEST_ENCODED = 6
 
 #: Characters from which one line of a value with several lines is known by itself.
 SHORTEST_LINE = 16
@@ -76,6 +76,4 @@ def _base64(data: bytes) -> Iterator[str]:
         bits = 8 * before
         begin, end = -(-bits // 6), (bits + 8 * len(data)) // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            core = encode(bytes(before) + data).decode()[begin:end]
-            if len(core) >= SHORTEST_BASE64:
-                yield core
+            yield encode(bytes(before) + data).decode()[begin:end]

@@ -19,8 +19,8 @@ import traceback
 import warnings as python_warnings
 from typing import TYPE_CHECKING, Any, Self
 
-from pgp_config.redaction.records import scrub_record
 from pgp_config.redaction.known import redact
+from pgp_config.redaction.records import scrub_record
 from pgp_config.redaction.structures import scrub_exception, text_of
 
 if TYPE_CHECKING:
