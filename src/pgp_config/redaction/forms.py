@@ -35,8 +35,10 @@ def forms_of(text: str) -> set[str]:
 
 
 def _of_one(text: str) -> Iterator[str]:
-    data = text.encode("utf-8", "surrogatepass")
+    data = _bytes_of(text)
     yield text
+    yield data.decode(errors="replace")
+    yield data.decode(errors="backslashreplace")
     yield text.strip()
     yield from _quoted(text, data)
     yield html.escape(text)
@@ -46,6 +48,13 @@ def _of_one(text: str) -> Iterator[str]:
         yield data.hex()
         yield data.hex().upper()
         yield from _base64(data)
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
 
 
 def _quoted(text: str, data: bytes) -> Iterator[str]:

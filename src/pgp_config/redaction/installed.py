@@ -19,6 +19,7 @@ import traceback
 import warnings as python_warnings
 from typing import TYPE_CHECKING, Any, Self
 
+from pgp_config.redaction import forms as _in_time  # noqa: F401  the first record may come as the interpreter ends
 from pgp_config.redaction.known import redact
 from pgp_config.redaction.records import scrub_record
 from pgp_config.redaction.structures import scrub_exception, text_of
