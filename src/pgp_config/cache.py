@@ -1333,7 +1333,7 @@ class Cache:
         )
 
     def figures(self) -> list[Figures]:
-        """What an observer reads when it is asked, by name; see `events.Measurable`."""
+        """What an observer reads when it is asked, by name; see `observing.Measurable`."""
         now = self.clock()
         with self._lock:
             rows = [_figures_of(entry, now) for entry in self._entries.values()]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pgp_config.errors import PgpConfigError
+    from pgp_config.observing import FetchTrace, Measurable
     from pgp_config.tallies import Reads
 
 T = TypeVar("T")
@@ -328,67 +329,6 @@ class Figures(Fact):
     reads: Reads | None
 
 
-class Measurable(Protocol):
-    """The secrets of one container, for an observer that reads what it shows when it is asked.
-
-    Attributes:
-        container: Name of the container class.
-    """
-
-    container: str
-
-    def figures(self) -> list[Figures]:
-        """Those of each declared secret, now; nothing is fetched."""
-        ...
-
-
-class FiguresObserver(Observer, Protocol):
-    """An observer that wants more than events: it is given each container that it observes.
-
-    It should hold it weakly: a container that nobody closed must be found by the garbage collector.
-    """
-
-    def watch_figures(self, secrets: Measurable, /) -> None:
-        """Take note of a container, once it is made."""
-        ...
-
-
-class FetchTrace(Protocol):
-    """One fetch, as a `FetchObserver` follows it; each method is called at most once, but for `join`."""
-
-    def join(self) -> None:
-        """A reader waits for it that did not set it off; called in the reader's context."""
-        ...
-
-    def begin(self) -> None:
-        """It begins, in the thread in which the source is called."""
-        ...
-
-    def end(self, version: int | None, error: PgpConfigError | None) -> None:
-        """It has ended, in the same thread, with a version or an error; nobody was told yet."""
-        ...
-
-    def leave(self) -> None:
-        """Everybody was told, in the same thread."""
-        ...
-
-
-class FetchObserver(Observer, Protocol):
-    """An observer that follows each fetch from its start to its end."""
-
-    def trace_fetch(self, container: str, secret: str, *, awaited: bool) -> FetchTrace:
-        """A fetch is set off, in this context; it may begin in another thread at once, later, or never.
-
-        A lock is held: take note of the context, and do nothing else.
-
-        Args:
-            container: Name of the container class.
-            secret: The secret's name in its source.
-            awaited: Whether who set it off waits for it; else it goes on with what it has.
-        """
-        ...
-
-
 #: Observers of every container that is made without `observers=`.
 default_observers: list[Observer] = []
 
@@ -403,7 +343,7 @@ def notify(observers: Iterable[Observer], event: Event) -> None:
 
 
 def introduce(observer: Observer, secrets: Measurable) -> None:
-    """Give an observer the container, if it is a `FiguresObserver`."""
+    """Give an observer the container, if it is an `observing.FiguresObserver`."""
     watch: Callable[[Measurable], object] | None = getattr(observer, "watch_figures", None)
     if watch is not None:
         _shielded(observer, watch, secrets)

@@ -19,7 +19,8 @@ from pgp_config.observers.otel import OpenTelemetryObserver
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from pgp_config.events import Event, Measurable
+    from pgp_config.events import Event
+    from pgp_config.observing import Measurable
 
 
 class _OwnExporter(OTLPMetricExporter):

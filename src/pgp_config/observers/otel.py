@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions
 
-    from pgp_config.events import Figures, Measurable
+    from pgp_config.events import Figures
+    from pgp_config.observing import Measurable
     from pgp_config.tallies import Reads
 
 #: The instrumentation scope.

@@ -42,7 +42,7 @@ class OpenTelemetrySpans:
         """Nothing: it follows fetches."""
 
     def trace_fetch(self, container: str, secret: str, *, awaited: bool) -> _FetchSpan:
-        """A fetch is set off; see `pgp_config.events.FetchObserver`."""
+        """A fetch is set off; see `pgp_config.observing.FetchObserver`."""
         return _FetchSpan(self._tracer, container, secret, awaited=awaited)
 
 

@@ -13,7 +13,7 @@ expression of their trie, and Aho and Corasick's automaton in Python: both are b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -27,18 +27,9 @@ TIERS = (4, 8, 16)
 WORTHWHILE = 1000
 
 
-class Place(NamedTuple):
-    """Where one or more known texts are that overlap.
-
-    Attributes:
-        begin: Of the first.
-        end: Of all.
-        first_end: Of the longest that begins there.
-    """
-
-    begin: int
-    end: int
-    first_end: int
+#: Where one or more known texts are that overlap: where the first begins, where all of them end, and where the
+#: longest ends that begins there.
+Place: TypeAlias = "tuple[int, int, int]"
 
 
 class _Tier:
@@ -106,12 +97,11 @@ class Index:
         found = [span for tier in self._tiers for span in tier.find(text, names)]
         places: list[Place] = []
         for begin, end in sorted(found):
-            last = places[-1] if places else None
-            if last is None or begin >= last.end:
-                places.append(Place(begin, end, end))
+            first, last, first_end = places[-1] if places else (0, 0, 0)
+            if begin >= last:
+                places.append((begin, end, end))
             else:
-                first_end = end if begin == last.begin else last.first_end
-                places[-1] = Place(last.begin, max(end, last.end), first_end)
+                places[-1] = first, max(end, last), end if begin == first else first_end
         return places
 
     def name(self, text: str) -> str:

@@ -105,7 +105,8 @@ class Redactor:
         return text
 
     def _name(self, text: str, place: Place) -> str:
-        return self._index.name(text[place.begin : place.first_end])
+        begin, _, first_end = place
+        return self._index.name(text[begin:first_end])
 
     def _drop(self, version: _Version) -> None:
         self._pending.pop(version, None)
@@ -150,8 +151,9 @@ def _replaced(text: str, found: Iterable[Place], stand_in: Callable[[Place], str
     pieces: list[str] = []
     after = 0
     for place in found:
-        pieces += text[after : place.begin], stand_in(place)
-        after = place.end
+        begin, end, _ = place
+        pieces += text[after:begin], stand_in(place)
+        after = end
     return "".join([*pieces, text[after:]])
 
 
