@@ -160,12 +160,11 @@ def make(source, clock, events):
 def _leaves_nothing_behind():
     loggers = [logging.getLogger(), logging.getLogger("pgp_config")]
     before = [(list(x.handlers), list(x.filters), x.level) for x in loggers]
-    observers, remembered = list(default_observers), dict(redactor._texts)
+    observers, remembered = list(default_observers), redactor.names
     yield
     assert open_scope() is None, "the test left a scope open"
     live = [t.name for t in threading.enumerate() if t.name.startswith("pgp-config-")]
     assert live == [], "the test left threads running: close() the container"
     assert [(list(x.handlers), list(x.filters), x.level) for x in loggers] == before
     assert default_observers == observers
-    redactor._texts.clear()
-    redactor._texts.update(remembered)
+    redactor.forget(*(redactor.names - remembered))

@@ -170,13 +170,16 @@ def holds_private_key(data: bytes) -> bool:
 
 
 def confidential_texts(value: object) -> Iterator[str]:
-    """Every text in a value that no log line may show: what `SecretStr` and bytes hold."""
+    """Every text in a value that no log line may show: what `SecretStr` and bytes hold.
+
+    Bytes that are no UTF-8 are lone surrogates in it, as in file names.
+    """
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, SecretBytes):
         yield from confidential_texts(value.get_secret_value())
     elif isinstance(value, bytes):
-        yield value.decode(errors="replace")
+        yield value.decode(errors="surrogateescape")
     else:
         for part in _parts(value):
             yield from confidential_texts(part)
