@@ -1,0 +1,16 @@
+"""Tests of tests: each is written to a folder and run by a pytest of its own."""
+
+import pytest
+
+
+@pytest.fixture
+def run(pytester):
+    """Runs a test file, in this process, with this library's plugin and few others."""
+
+    def run(program, *options):
+        pytester.makepyfile(program)
+        without = ("randomly", "asyncio", "anyio", "hypothesispytest", "cacheprovider")
+        flags = [flag for name in without for flag in ("-p", f"no:{name}")]
+        return pytester.runpytest_inprocess(*flags, *options)
+
+    return run
