@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pgp_config.sources.google import GoogleSecretManager
     from pgp_config.sources.memory import Memory
     from pgp_config.sources.per_process import PerProcess
-    from pgp_config.sources.urls import source_from_url
+    from pgp_config.sources.urls import source_from_url, source_options
     from pgp_config.sources.versions import check_version
     from pgp_config.uptake import Uptake
 else:
@@ -69,6 +69,7 @@ else:
             "rotation_retry": "pgp_config.retrying",
             "rotation_retry_context": "pgp_config.retrying",
             "source_from_url": "pgp_config.sources.urls",
+            "source_options": "pgp_config.sources.urls",
         },
     )
 
@@ -122,4 +123,5 @@ __all__ = [
     "rotation_retry",
     "rotation_retry_context",
     "source_from_url",
+    "source_options",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgp_config.sources.google import GoogleSecretManager
     from pgp_config.sources.memory import Memory
     from pgp_config.sources.per_process import PerProcess
-    from pgp_config.sources.urls import source_from_url
+    from pgp_config.sources.urls import source_from_url, source_options
     from pgp_config.sources.versions import check_version
 else:
     __getattr__, __dir__ = deferred(
@@ -32,6 +32,7 @@ else:
             "Source": "pgp_config.sources.base",
             "check_version": "pgp_config.sources.versions",
             "source_from_url": "pgp_config.sources.urls",
+            "source_options": "pgp_config.sources.urls",
         },
     )
 
@@ -45,4 +46,5 @@ __all__ = [
     "Source",
     "check_version",
     "source_from_url",
+    "source_options",
 ]
