@@ -72,7 +72,12 @@ class Bao:
             headers["X-Vault-Namespace"] = namespace
         verify = True if self.ca is None else str(self.ca)
         answer = requests.request(
-            verb, f"{self.address}/v1/{path}", json=body, headers=headers, timeout=30, verify=verify
+            verb,
+            f"{self.address}/v1/{path}",
+            json=body,
+            headers=headers,
+            timeout=30,
+            verify=verify,
         )
         if answer.status_code >= 400:
             raise AssertionError(f"{verb} {path}: {answer.status_code} {answer.text}")
@@ -94,12 +99,14 @@ class Bao:
         self.call("POST", "auth/token/revoke", {"token": token})
 
     def role(self, name, *policies, **options):
-        """An AppRole; its role id and a secret id."""
+        """An AppRole; its role id and a secret id, if it has such."""
         with contextlib.suppress(AssertionError):  # it is mounted
             self.call("POST", "sys/auth/approle", {"type": "approle"})
         path = f"auth/approle/role/{name}"
         self.call("POST", path, {"token_policies": policies, **options})
-        return self.call("GET", f"{path}/role-id")["data"]["role_id"], self.secret_id(name)
+        has_secret = options.get("bind_secret_id", True)
+        role_id = self.call("GET", f"{path}/role-id")["data"]["role_id"]
+        return role_id, self.secret_id(name) if has_secret else None
 
     def secret_id(self, role):
         made = self.call("POST", f"auth/approle/role/{role}/secret-id", {})
@@ -192,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = answer
+    do_GET = do_POST = answer  # noqa: N815  the names are the standard library's
 
     def log_message(self, *_):
         pass

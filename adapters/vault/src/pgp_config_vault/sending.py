@@ -102,7 +102,9 @@ class Sender:
         self._verify = ca or True
         self._session = requests.Session()
         # More than attempts at once: urllib3 warns of each connection that it has no place for.
-        self._session.mount(address, HTTPAdapter(pool_connections=1, pool_maxsize=MOST_CONNECTIONS))
+        self._session.mount(
+            address, HTTPAdapter(pool_connections=1, pool_maxsize=MOST_CONNECTIONS)
+        )
         self._session.trust_env = not is_local
         self._session.auth = _as_it_is  # else requests would send the password of a .netrc
         self._session.headers.update({"User-Agent": "pgp-config-vault", "X-Vault-Request": "true"})
