@@ -406,11 +406,10 @@ def kubernetes(bao, bao_with_tls, prefix, reader, scripted):
     )
     claims = {
         "kubernetes.io": account,
-        "aud": "vault",
+        "aud": ["vault"],
         "nbf": 1,
         "iat": 1,
         "exp": 4_000_000_000,
-        **user,
     }
     return mount, jwt.encode(claims | {"sub": user["username"]}, key, "ES256")
 
