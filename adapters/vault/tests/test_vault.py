@@ -380,7 +380,7 @@ def kubernetes(bao, bao_with_tls, prefix, reader, scripted):
     key = ec.generate_private_key(ec.SECP256R1())
     account = {"namespace": "default", "serviceaccount": {"name": "split2", "uid": "u-1"}}
     user = {"username": "system:serviceaccount:default:split2", "uid": "u-1", "groups": []}
-    review = {"status": {"authenticated": True, "user": user}}
+    review = {"status": {"authenticated": True, "user": user, "audiences": ["vault"]}}
     scripted.script = [(201, json.dumps(review).encode())]
     mount = f"k8s-{prefix[:-1]}"
     bao.call("POST", f"sys/auth/{mount}", {"type": "kubernetes"})
