@@ -38,16 +38,25 @@ class PerProcess(Generic[T]):
         self._lock = threading.Lock()
         self._made: list[T] = []
 
-    def get(self) -> T:
+    def get(self, timeout: float = -1) -> T:
         """This process's; made now, if there is none.
 
+        Args:
+            timeout: Seconds to wait for another thread that makes it; -1 for as long as that takes.
+
         Raises:
+            TimeoutError: If that was not enough.
             BaseException: Whatever `make` raises.
         """
-        with self._lock:
+        lock = self._lock
+        if not lock.acquire(timeout=timeout):
+            raise TimeoutError(f"another thread was still connecting after {timeout:g} s")
+        try:
             if not self._made:
                 self._made.append(self._make())
             return self._made[0]
+        finally:
+            lock.release()
 
     def close(self) -> None:
         """End it, if it was made; `get` makes a new one after that."""
