@@ -41,8 +41,7 @@ from pgp_config import (
 )
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.secret import Decoder
-from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources import retries
+from pgp_config.sources import GoogleSecretManager, retries
 from pgp_config.sources.google import manager, over_grpc
 
 NAME = "projects/4711/secrets/KEY/versions/7"

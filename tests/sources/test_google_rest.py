@@ -25,8 +25,7 @@ from pgp_config import (
     SecretUnavailable,
     SourceTimeout,
 )
-from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources import retries
+from pgp_config.sources import GoogleSecretManager, retries
 from pgp_config.sources.google import over_rest
 from pgp_config.sources.google.over_rest import RestClient
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+from functools import cache
 
 import boto3
 import pytest
@@ -52,6 +53,7 @@ class Moto:
         self._server.shutdown()
         self._server.server_close()
 
+    @cache  # noqa: B019  one server a run, and making a client takes long
     def client(self, service="secretsmanager"):
         return boto3.Session("testing", "testing").client(
             service, region_name=REGION, endpoint_url=self.endpoint
@@ -112,8 +114,16 @@ def _nothing_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
 
-@pytest.fixture
-def moto():
+@pytest.fixture(scope="session")
+def moto_server():
     with Moto() as server:
-        requests.post(f"{server.endpoint}/moto-api/reset", timeout=30)
         yield server
+
+
+@pytest.fixture
+def moto(moto_server):
+    requests.post(f"{moto_server.endpoint}/moto-api/reset", timeout=30)
+    moto_server.released.clear()
+    yield moto_server
+    moto_server.released.set()
+    moto_server.script, moto_server.asked[:] = [], []
