@@ -127,3 +127,9 @@ def moto(moto_server):
     yield moto_server
     moto_server.released.set()
     moto_server.script, moto_server.asked[:] = [], []
+
+
+@pytest.fixture
+def once(monkeypatch):
+    """Has the first attempt be the last: no time is left that is worth another."""
+    monkeypatch.setattr("pgp_config.sources.retries.LEAST_ATTEMPT", 30)

@@ -209,3 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
 def scripted():
     with Scripted() as server:
         yield server
+
+
+@pytest.fixture
+def once(monkeypatch):
+    """Has the first attempt be the last: no time is left that is worth another."""
+    monkeypatch.setattr("pgp_config.sources.retries.LEAST_ATTEMPT", 30)

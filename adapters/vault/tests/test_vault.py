@@ -502,9 +502,9 @@ def test_credentials_and_tokens_show_in_no_repr_and_are_not_pickled(bao, prefix,
 
 # promise 15
 @pytest.mark.parametrize("code", [200, 400, 403, 404, 500])
-def test_an_answer_that_is_none_of_vaults_is_not_shown(scripted, code):
+def test_an_answer_that_is_none_of_vaults_is_not_shown(scripted, code, once):
     scripted.script = [(code, b'{"data": {"data": {"value": "canary"}}, "canary": ')]
-    source = Vault(scripted.address, auth=Token("canary-t"), total_timeout=1)
+    source = Vault(scripted.address, auth=Token("canary-t"), **AMPLE)
     with pytest.raises(SecretUnavailable) as caught:
         source.fetch("KEY")
     assert "canary" not in everything_shown(caught.value)
@@ -593,10 +593,10 @@ def test_what_is_no_object_of_keys_is_rejected(scripted):
             Vault(scripted.address, auth=Token("t"), **AMPLE).fetch(name)
 
 
-def test_an_exhausted_quota_says_so(scripted):
+def test_an_exhausted_quota_says_so(scripted, once):
     scripted.script = [(429, b'{"errors": ["request path: rate limit quota exceeded"]}')]
     with pytest.raises(SecretUnavailable, match="rate limit quota of Vault is exhausted"):
-        Vault(scripted.address, auth=Token("t"), total_timeout=1).fetch("KEY")
+        Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
 
 
 def test_a_server_that_does_not_answer_is_a_time_out(scripted):
@@ -607,8 +607,8 @@ def test_a_server_that_does_not_answer_is_a_time_out(scripted):
             ask()
 
 
-def test_a_server_that_is_not_there_is_an_outage():
-    source = Vault("http://127.0.0.1:9", auth=Token("t"), total_timeout=1)
+def test_a_server_that_is_not_there_is_an_outage(once):
+    source = Vault("http://127.0.0.1:9", auth=Token("t"), **AMPLE)
     with pytest.raises(SecretUnavailable, match=r"could not answer.*unreachable") as caught:
         source.fetch("KEY")
     assert "ConnectionError" in str(caught.value.__cause__)
@@ -624,13 +624,13 @@ def test_a_request_that_times_out_by_itself_is_a_time_out(scripted):
         sender.send("GET", "x", Deadline(0))
 
 
-def test_an_answer_that_does_not_end_is_not_read_to_its_end(scripted, monkeypatch):
+def test_an_answer_that_does_not_end_is_not_read_to_its_end(scripted, monkeypatch, once):
     from pgp_config_vault import sending
 
     monkeypatch.setattr(sending, "MOST_BYTES", 40)
     scripted.script = [(200, b"x" * 41)]
     with pytest.raises(SecretUnavailable) as caught:
-        Vault(scripted.address, auth=Token("t"), total_timeout=1).fetch("KEY")
+        Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
     assert "more than 40 bytes" in str(caught.value.__cause__)
 
 
