@@ -442,6 +442,18 @@ def test_what_boto3_raises_becomes_ours(fault, error, said, once):
     assert "canary" not in text or isinstance(fault, boto.ConnectionError)
 
 
+def test_a_thread_that_cannot_start_is_an_outage(monkeypatch):
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    source, _ = source_on(Fake("a"))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(SecretUnavailable, match="RuntimeError"):
+            source.fetch("KEY")
+    assert source.fetch("KEY").data == b"a"
+
+
 def test_a_fault_that_may_pass_is_asked_again_and_another_is_not(aws, moto):
     moto.put("KEY", "v1")
     aws.fetch("KEY")

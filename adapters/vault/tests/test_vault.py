@@ -436,6 +436,16 @@ def test_an_auth_of_ones_own_that_fails_is_an_outage_that_shows_nothing(bao):
     assert "canary" not in everything_shown(caught.value)
 
 
+class Gone:
+    def login(self):
+        raise SecretForbidden("the badge is gone", remedy="Get another.")
+
+
+def test_an_auth_of_ones_own_says_itself_what_is_wrong(bao):
+    with pytest.raises(SecretForbidden, match=r"KEY: the badge is gone\. Get another"):
+        Vault(bao.address, auth=Gone(), **AMPLE).fetch("KEY")
+
+
 def test_a_file_of_bytes_that_are_no_text_is_not_shown(bao, tmp_path):
     file = tmp_path / "token"
     file.write_bytes(b"canary \xff")
