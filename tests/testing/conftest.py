@@ -8,7 +8,7 @@ def run(pytester):
     """Runs a test file, in this process, with this library's plugin and few others."""
 
     def run(program, *options):
-        pytester.makepyfile(program)
+        pytester.makepyfile(test_it=program)
         without = ("randomly", "asyncio", "anyio", "hypothesispytest", "cacheprovider")
         flags = [flag for name in without for flag in ("-p", f"no:{name}")]
         return pytester.runpytest_inprocess(*flags, *options)

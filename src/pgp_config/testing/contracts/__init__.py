@@ -3,6 +3,19 @@
 They are what this library's own sources and adapters pass. pytest has to be installed.
 """
 
+from pgp_config.testing.contracts.adapters import (
+    AdapterBackend,
+    AdapterContract,
+    Reply,
+    Stage,
+)
 from pgp_config.testing.contracts.sources import SourceBackend, SourceContract
 
-__all__ = ["SourceBackend", "SourceContract"]
+__all__ = [
+    "AdapterBackend",
+    "AdapterContract",
+    "Reply",
+    "SourceBackend",
+    "SourceContract",
+    "Stage",
+]
