@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +34,10 @@ class Watching:
         self._patch = pytest.MonkeyPatch()
         read = pytest.CaptureFixture.readouterr
         self._patch.setattr(pytest.CaptureFixture, "readouterr", self._seeing(read))
+        for handler in _handlers(item):
+            # Pytest's own last longer than the test, which may install redaction in whatever handlers there are: it
+            # would hide the leaks of all later tests.
+            self._patch.setattr(handler, "filters", list(handler.filters))
 
     def _seeing(self, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """What a test reads of its own output, pytest does not see."""
@@ -76,6 +81,13 @@ class Watching:
         self.watch.close_scopes()
         if found:
             pytest.fail(report(found), pytrace=False)
+
+
+def _handlers(item: pytest.Item) -> list[logging.Handler]:
+    """Those in which pytest captures records."""
+    plugin = item.config.pluginmanager.get_plugin("logging-plugin")
+    parts = [] if plugin is None else vars(plugin).values()
+    return [part for part in parts if isinstance(part, logging.Handler)]
 
 
 def _scrub(report: pytest.TestReport, scrub: Callable[[str], str]) -> None:

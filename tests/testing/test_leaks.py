@@ -1,5 +1,7 @@
 """The detector of leaks, under pytest: what it finds, what it leaves alone, and that it shows nothing."""
 
+import logging
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -322,14 +324,30 @@ def test_nothing_is_looked_for_unless_asked(run):
     ).assert_outcomes(passed=1)
 
 
-def test_a_program_that_redacts_its_log_leaks_nothing(ran):
-    ran("""
+def test_a_program_that_redacts_its_log_leaks_nothing_and_the_next_test_does(ran, monkeypatch):
+    # Those of this test's own pytest would stay redacted.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging, "lastResort", None)
+    result = ran(
+        """
 from pgp_config.redaction import install_redaction
 
-def test_it(key):
+def test_one(key):
     install_redaction()
     logging.getLogger("app").error("with %s", key)
-""").assert_outcomes(passed=1)
+
+def test_two(key):
+    logging.getLogger("app").error("with %s", key)
+"""
+    )
+    result.assert_outcomes(passed=2, errors=1)
+
+
+def test_without_pytests_own_logging_records_are_seen(ran):
+    result = ran(
+        "def test_it(key):\n    logging.getLogger('app').error(key)\n", "-p", "no:logging"
+    )
+    result.assert_outcomes(passed=1, errors=1)
 
 
 def test_a_value_of_several_lines_is_found_by_each_of_them(ran):

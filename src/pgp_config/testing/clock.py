@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pgp_config.errors import DeclarationError
 from pgp_config.policy import seconds
 
 if TYPE_CHECKING:
@@ -60,9 +61,14 @@ class FakeClock:
             container: Not read by other threads at the moment of the change.
 
         Raises:
-            DeclarationError: If it has no source.
+            DeclarationError: If it is a class.
         """
-        cache = container._required_cache()  # noqa: SLF001  no service may change it, so it has no public name
+        cache = container._cache  # noqa: SLF001  no service may change its clock, so it has no public name
+        if cache is None:
+            raise DeclarationError(
+                "a container class has no clock",
+                remedy="Give the instance: MyContainer(source=…).",
+            )
         real = cache.clock
         self.now = max(self.now, real())
         _set_clock(cache, self)

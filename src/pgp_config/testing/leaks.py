@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import sys
+import sysconfig
 import threading
 import warnings
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,8 @@ REMEMBERED = 1_000
 
 #: Attributes that every record of `logging` has; the others are somebody's `extra`.
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+_STDLIB = sysconfig.get_path("stdlib")
 
 #: The thread of a listener that nobody ended.
 _LISTENER = "pgp-config-pubsub"
@@ -355,16 +358,16 @@ def _shown(item: object) -> str:
 
 def _caller(frame: FrameType | None) -> str:
     """The innermost line outside of this library and the libraries around it, else the innermost of those."""
-    first = None
+    first = ""
     while frame is not None:
         name, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
         if not name.startswith(("pgp_config", "contextlib")):
             where = f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"
             first = first or where
-            if "site-packages" not in file and not file.startswith(sys.base_prefix):
+            if "site-packages" not in file and not file.startswith(_STDLIB):
                 return where
         frame = frame.f_back
-    return first or "an unknown place"
+    return first
 
 
 def _place_of(record: logging.LogRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -51,11 +52,10 @@ class Values:
             name: The secret's name, which stands in their place.
             texts: What may not be shown; texts of under 4 characters are left out.
         """
-        ways = [written for text in texts for written in _ways_to_write(text)]
+        long = [text for text in texts if len(text) >= SHORTEST]
         with self._lock:
-            for written in ways:
-                if len(written) >= SHORTEST:
-                    self._names.setdefault(written, name)
+            for written in itertools.chain.from_iterable(map(_ways_to_write, long)):
+                self._names.setdefault(written, name)
             self._pattern = None
 
     def add_canaries(self, canaries: Iterable[str]) -> None:
