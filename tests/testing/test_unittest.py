@@ -272,3 +272,16 @@ def test_short_values_are_not_looked_for(make_secrets):
     make_secrets(Service, {**VALUES, "CASE_KEY": "k-1"})
     with no_secret_leaks():
         print("k-1")
+
+
+def test_a_scope_that_only_libraries_know_of_is_told_with_the_innermost_of_them():
+    known = {"__name__": "lib", "request_scope": request_scope}
+    program = "KEPT = []\ndef opens():\n    KEPT.append(request_scope().__enter__())\n"
+    exec(compile(program, f"{sys.prefix}/site-packages/lib.py", "exec"), known)  # noqa: S102  as above
+
+    def block():
+        thread = threading.Thread(target=known["opens"])
+        thread.start()
+        thread.join(30)
+
+    assert "site-packages/lib.py:3 in opens" in leak_of(block)
