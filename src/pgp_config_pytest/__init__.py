@@ -7,6 +7,7 @@ of it is imported before a test asks for something.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,9 @@ def _marked_values(item: pytest.Item) -> dict[str, str | bytes]:
     values: dict[str, str | bytes] = {}
     for marker in reversed(list(item.iter_markers("secret_values"))):
         for given in (*marker.args, marker.kwargs):
+            if not isinstance(given, Mapping):
+                kind = type(given).__name__
+                pytest.fail(f"secret_values takes values by name, not a {kind}", pytrace=False)
             values.update(given)
     return values
 

@@ -91,13 +91,23 @@ def _handlers(item: pytest.Item) -> list[logging.Handler]:
 
 
 def _scrub(report: pytest.TestReport, scrub: Callable[[str], str]) -> None:
-    report.sections = [(scrub(name), scrub(text)) for name, text in report.sections]
-    if isinstance(report.longrepr, tuple):
-        path, line, reason = report.longrepr
-        report.longrepr = path, line, scrub(reason)
-    elif report.longrepr is not None and scrub(report.longreprtext) != report.longreprtext:
-        # Its parts are many, and of several kinds; the text is what people read.
+    report.sections = _scrubbed(report.sections, scrub)
+    report.longrepr = _scrubbed(report.longrepr, scrub)
+    if scrub(report.longreprtext) != report.longreprtext:
+        # A value of several lines, each of which is a part of its own.
         report.longrepr = scrub(report.longreprtext)
+
+
+def _scrubbed(part: Any, scrub: Callable[[str], str]) -> Any:  # noqa: ANN401  pytest's reports have many kinds of parts
+    """The texts in a report's parts without values; pytest's own objects are changed in place."""
+    if isinstance(part, str):
+        return scrub(part)
+    if isinstance(part, list | tuple):
+        return type(part)(_scrubbed(each, scrub) for each in part)
+    if type(part).__module__ == "_pytest._code.code":
+        for name, value in vars(part).items():
+            setattr(part, name, _scrubbed(value, scrub))
+    return part
 
 
 def _canaries(item: pytest.Item) -> Iterable[str]:

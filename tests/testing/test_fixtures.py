@@ -107,6 +107,12 @@ def test_a_container_need_not_be_loaded(make_secrets):
     assert made.store.calls == []
 
 
+@pytest.mark.parametrize("wrong", ["Service", FakeSource, FakeSource()])
+def test_what_is_no_container_class_is_refused(make_secrets, wrong):
+    with pytest.raises(DeclarationError, match=r"is no container class\. Give the class"):
+        make_secrets(wrong, VALUES)
+
+
 def test_nothing_comes_from_the_environment(make_secrets, monkeypatch):
     monkeypatch.setenv("PGP_CONFIG_MAX_AGE", "nonsense")
     monkeypatch.setenv("PGP_CONFIG_PINNED", "nonsense")

@@ -74,7 +74,7 @@ def test_it(made, capsys):
 def test_a_value_in_what_a_test_writes_fails_it_and_is_not_shown(ran, writes, told):
     result = ran(f"def test_it(made, key, capsys):\n    {writes}\n")
     result.assert_outcomes(passed=1, errors=1, warnings=1 if "warn(" in writes else 0)
-    result.stdout.fnmatch_lines(["This was left behind:", f"  - {told}"])
+    result.stdout.fnmatch_lines([f"Left behind: {told}"])
 
 
 def test_fixtures_that_capture_bytes_and_file_descriptors_are_seen_as_well(ran):
@@ -86,7 +86,9 @@ def test_it(key, capfdbinary):
     assert capfdbinary.readouterr().err
 """
     )
-    result.stdout.fnmatch_lines(["  - stderr, which the test read, shows the value of LEAKS_KEY*"])
+    result.stdout.fnmatch_lines(
+        ["Left behind: stderr, which the test read, shows the value of LEAKS_KEY*"]
+    )
 
 
 def test_what_is_captured_by_capsys_and_never_read_is_seen(ran):
@@ -105,7 +107,14 @@ def test_it(key, caplog):
         "--showlocals",
     )
     result.assert_outcomes(failed=1, errors=1)
-    result.stdout.fnmatch_lines(["*[[]LEAKS_KEY[]]*"])
+    result.stdout.fnmatch_lines(
+        [
+            "E  *AssertionError: [[]LEAKS_KEY[]]",
+            "key * = '[[]LEAKS_KEY[]]'",
+            "FAILED test_it.py::test_it - AssertionError: [[]LEAKS_KEY[]]",
+            "ERROR test_it.py::test_it - Failed: Left behind: *",
+        ]
+    )
 
 
 def test_a_skip_shows_no_value_in_its_reason(ran):
@@ -224,7 +233,7 @@ def test_then():
 """
     )
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines([f"  - {told}"])
+    result.stdout.fnmatch_lines([f"Left behind: {told}"])
 
 
 def test_a_scope_that_a_coroutine_left_open_is_found(ran):
@@ -239,7 +248,7 @@ def test_it():
     asyncio.run(opens())
 """
     )
-    result.stdout.fnmatch_lines(["  - a scope is open, from *test_it.py:* in opens"])
+    result.stdout.fnmatch_lines(["Left behind: a scope is open, from *test_it.py:* in opens"])
 
 
 def test_what_is_open_before_a_test_or_lives_longer_is_left_alone(ran):
@@ -381,3 +390,46 @@ class TestIt(unittest.TestCase):
 """
     )
     result.assert_outcomes(passed=1, errors=1)
+
+
+def test_a_value_over_several_short_lines_of_a_report_is_not_shown(ran):
+    result = ran(
+        """
+class Short(SecretContainer):
+    lines = StaticSecret("SHORT_LINES")
+
+def test_it(make_secrets):
+    value = chr(10).join(["ab" + "c1", "de" + "f2"])
+    make_secrets(Short, {"SHORT_LINES": value})
+    pytest.fail("with " + value, pytrace=False)
+"""
+    )
+    result.assert_outcomes(failed=1)
+    assert "abc1" not in result.stdout.str()
+
+
+def test_making_and_rotating_show_no_value_with_locals(ran):
+    result = ran(
+        """
+def test_one(make_secrets):
+    make_secrets(Service, {**VALUES, "LEAKS_KEY": 5})
+
+def test_two(make_secrets):
+    make_secrets("Service", VALUES)
+
+def test_three(made):
+    made.rotate("LEAKS_KYE", NEXT)
+""",
+        "--showlocals",
+    )
+    result.assert_outcomes(failed=3)
+
+
+def test_a_marker_without_names_is_refused(ran):
+    result = ran(
+        """
+@pytest.mark.secret_values("nonsense")
+def test_it(make_secrets): ...
+"""
+    )
+    result.stdout.fnmatch_lines(["secret_values takes values by name, not a str"])

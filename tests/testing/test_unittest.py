@@ -138,7 +138,7 @@ def test_an_error_of_the_block_goes_first(made):
 def test_streams_are_looked_at_and_put_back(made, capsys):
     out, err = sys.stdout, sys.stderr
     told = leak_of(lambda: print(seen(made.secrets), file=sys.stderr))
-    assert told.endswith("  - stderr shows the value of CASE_KEY, in line 1: [CASE_KEY]")
+    assert told.endswith("Left behind: stderr shows the value of CASE_KEY, in line 1: [CASE_KEY]")
     assert (sys.stdout, sys.stderr) == (out, err)
     assert capsys.readouterr().err == "[CASE_KEY]\n"
 

@@ -308,7 +308,7 @@ def no_secret_leaks(*canaries: str, allow: Iterable[Kind] = ()) -> Iterator[Leak
 
 def report(found: Iterable[str]) -> str:
     """What was left behind, one thing a line."""
-    return "\n".join(["This was left behind:", *(f"  - {each}" for each in found)])
+    return "\n".join(f"Left behind: {each}" for each in found)
 
 
 def _restore_stream(name: str, tee: _Tee) -> None:

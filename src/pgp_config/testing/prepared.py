@@ -19,6 +19,7 @@ from typing import (
 from pgp_config.errors import DeclarationError
 from pgp_config.events import default_observers
 from pgp_config.policy import Freshness
+from pgp_config.providers import SecretContainer
 from pgp_config.push.event import SecretEvent
 from pgp_config.testing.clock import FakeClock
 from pgp_config.testing.source import FakeSource
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pgp_config.cache import Landing
     from pgp_config.emulator import SecretManagerEmulator
     from pgp_config.events import Event, Observer
-    from pgp_config.providers import SecretContainer
     from pgp_config.sources.base import Source
     from pgp_config.uptake import Uptake
 
@@ -47,7 +47,7 @@ class Store(Protocol):
         ...
 
 
-C = TypeVar("C", bound="SecretContainer")
+C = TypeVar("C", bound=SecretContainer)
 S = TypeVar("S", bound=Store)
 
 
@@ -98,17 +98,20 @@ class Prepared(Generic[C, S]):
         Raises:
             DeclarationError: If the container does not declare that name.
         """
+        __tracebackhide__ = True  # a report with locals would show the value
         number, landing = self._add(name, value)
         landing.wait()
         return number
 
     async def arotate(self, name: str, value: str | bytes) -> int:
         """As `rotate`, from a coroutine; blocks no event loop."""
+        __tracebackhide__ = True  # as above
         number, landing = self._add(name, value)
         await landing.wait_async()
         return number
 
     def _add(self, name: str, value: str | bytes) -> tuple[int, Landing]:
+        __tracebackhide__ = True  # as above
         self._refuse_unknown(name)
         number = self.store.add(name, value)
         return number, self.secrets.announce(SecretEvent("SECRET_VERSION_ADD", name, number))
@@ -208,6 +211,8 @@ def prepare(
         DeclarationError: If the container's declaration or a value has faults.
         StartupError: If it cannot be loaded: a secret has no value, or one that fails its type.
     """
+    __tracebackhide__ = True  # a report with locals would show the values
+    _refuse_non_class(container)
     if manager is None:
         memory = FakeSource(values)
         return _prepared(container, memory, memory, options)
@@ -217,6 +222,15 @@ def prepare(
 
     source = GoogleSecretManager(manager.project, endpoint=manager.endpoint)
     return _prepared(container, manager, source, options)
+
+
+def _refuse_non_class(container: object) -> None:
+    if not (isinstance(container, type) and issubclass(container, SecretContainer)):
+        shown = container if isinstance(container, type) else type(container)
+        raise DeclarationError(
+            f"a container is to be made of {shown.__name__}, which is no container class",
+            remedy="Give the class: make_secrets(MyContainer, {…}).",
+        )
 
 
 def _prepared(container: type[C], store: S, source: Source, options: Options) -> Prepared[C, S]:
@@ -289,6 +303,7 @@ class Maker:
         **options: Unpack[Options],
     ) -> Prepared[C, FakeSource] | Prepared[C, SecretManagerEmulator]:
         """As `prepare`; the clock is the test's, unless another is given."""
+        __tracebackhide__ = True  # as there
         options.setdefault("clock", self._clock)
         every = {**self._values, **(values or {})}
         prepared = prepare(container, every, manager=manager, **options)

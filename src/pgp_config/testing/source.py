@@ -58,11 +58,14 @@ class FakeSource(Memory):
     """
 
     def __init__(self, values: Mapping[str, str | bytes] | None = None) -> None:
-        super().__init__(values)
+        __tracebackhide__ = True  # a report with locals would show the values
+        super().__init__()
         self.closed = 0
         self._calls: list[tuple[str, int | str]] = []
         self._faults: dict[str | None, Exception] = {}
         self._holds: dict[str, Hold] = {}
+        for name, value in (values or {}).items():
+            self.add(name, value)
 
     @property
     def calls(self) -> list[tuple[str, int | str]]:
