@@ -80,11 +80,13 @@ def test_a_backend_that_adds_nothing_cannot_be_tested(run):
         ("def __repr__(self): return repr(self.fetch('KEY').data)", "test_no_value_shows"),
         ("def __reduce__(self): return (Memory, ())", "test_it_is_neither_pickled_nor_copied"),
         (
-            "def fetch(self, name, version='latest'):\n"
-            "        found = super().fetch(name)\n"
-            "        data = found.data\n"
-            "        if version not in ('latest', found.version): raise SecretNotFound('no 99', secret=name)\n"
-            "        return found",
+            (
+                "def fetch(self, name, version='latest'):\n"
+                "        found = super().fetch(name)\n"
+                "        data = found.data\n"
+                "        if version not in ('latest', found.version): raise SecretNotFound('no 99', secret=name)\n"
+                "        return found"
+            ),
             "test_no_value_shows_in_an_error_with_all_its_frames",
         ),
         (
@@ -92,9 +94,11 @@ def test_a_backend_that_adds_nothing_cannot_be_tested(run):
             "test_a_name_that_cannot_be_is_not_found",
         ),
         (
-            "def fetch(self, name, version='latest'):\n"
-            "        from dataclasses import replace\n"
-            "        return replace(super().fetch(name, version), crc32c=1)",
+            (
+                "def fetch(self, name, version='latest'):\n"
+                "        from dataclasses import replace\n"
+                "        return replace(super().fetch(name, version), crc32c=1)"
+            ),
             "test_a_checksum_that_comes_along_is_right",
         ),
     ],

@@ -8,7 +8,8 @@ import pickle
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
 
 import google_crc32c
 import pytest
@@ -21,6 +22,7 @@ from pgp_config.errors import (
     SecretUnavailable,
 )
 from pgp_config.sources.base import Source
+from pgp_config.testing.contracts.abilities import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +53,7 @@ class SourceBackend:
     """
 
     source: Source
-    lacks: ClassVar[Mapping[Ability, str]] = {}
+    lacks: Mapping[Ability, str] = MappingProxyType({})
 
     def add(self, name: str, data: bytes) -> object:
         """Add a version, and the secret if it is new; the next fetch of `latest` has to find it."""
@@ -111,7 +113,7 @@ class SourceContract:
         assert backend.source.fetch("TEXT").data == text
 
     def test_it_hands_out_the_bytes_as_they_are_stored(self, backend: SourceBackend) -> None:
-        _needs(backend, "binary")
+        needs(backend, "binary")
         backend.add("RAW", b"\xff caf\xc3\xa9\r\n")
         assert backend.source.fetch("RAW").data == b"\xff caf\xc3\xa9\r\n"
 
@@ -142,7 +144,7 @@ class SourceContract:
         assert second.version > first.version
 
     def test_versions_are_counted_from_one_for_each_secret(self, backend: SourceBackend) -> None:
-        _needs(backend, "consecutive")
+        needs(backend, "consecutive")
         for number in (1, 2):
             backend.add("ONE", f"{CANARY}-{number}".encode())
             assert backend.source.fetch("ONE").version == number
@@ -236,7 +238,7 @@ class SourceContract:
                 leak(backend.source)
 
     def test_an_older_version_can_be_asked_for(self, backend: SourceBackend) -> None:
-        _needs(backend, "versions")
+        needs(backend, "versions")
         backend.add("KEY", CANARY.encode())
         first = backend.source.fetch("KEY").version
         backend.add("KEY", NEXT.encode())
@@ -244,7 +246,7 @@ class SourceContract:
         assert (old.data, old.version) == (CANARY.encode(), first)
 
     def test_latest_is_the_newest_in_any_state(self, backend: SourceBackend) -> None:
-        _needs(backend, "versions", "disable")
+        needs(backend, "versions", "disable")
         backend.add("KEY", CANARY.encode())
         first = backend.source.fetch("KEY").version
         backend.add("KEY", NEXT.encode())
@@ -255,7 +257,7 @@ class SourceContract:
         assert backend.source.fetch("KEY", first).data == CANARY.encode()
 
     def test_a_version_that_was_enabled_again_is_readable(self, backend: SourceBackend) -> None:
-        _needs(backend, "disable")
+        needs(backend, "disable")
         backend.add("KEY", CANARY.encode())
         version = backend.source.fetch("KEY").version
         backend.disable("KEY", version)
@@ -263,7 +265,7 @@ class SourceContract:
         assert backend.source.fetch("KEY").data == CANARY.encode()
 
     def test_a_destroyed_version_stays_destroyed(self, backend: SourceBackend) -> None:
-        _needs(backend, "destroy")
+        needs(backend, "destroy")
         backend.add("KEY", CANARY.encode())
         number = backend.source.fetch("KEY").version
         backend.destroy("KEY", number)
@@ -277,7 +279,7 @@ class SourceContract:
     def test_no_value_shows_in_the_error_for_a_disabled_version(
         self, backend: SourceBackend
     ) -> None:
-        _needs(backend, "disable")
+        needs(backend, "disable")
         backend.add("KEY", CANARY.encode())
         backend.disable("KEY", backend.source.fetch("KEY").version)
         with pytest.raises(SecretDisabled) as caught:
@@ -285,7 +287,7 @@ class SourceContract:
         assert "canary" not in everything_shown(caught.value)
 
     def test_a_secret_that_may_not_be_read_says_so(self, backend: SourceBackend) -> None:
-        _needs(backend, "forbid")
+        needs(backend, "forbid")
         backend.add("KEY", CANARY.encode())
         with backend.forbid("KEY"), pytest.raises(SecretForbidden) as caught:
             backend.source.fetch("KEY")
@@ -294,7 +296,7 @@ class SourceContract:
         assert backend.source.fetch("KEY").data == CANARY.encode()
 
     def test_an_outage_is_no_answer_and_passes(self, backend: SourceBackend) -> None:
-        _needs(backend, "outage")
+        needs(backend, "outage")
         backend.add("KEY", CANARY.encode())
         backend.source.fetch("KEY")
         with backend.outage(), pytest.raises(SecretUnavailable) as caught:
@@ -303,13 +305,6 @@ class SourceContract:
         assert not isinstance(caught.value, SecretNotFound | SecretDisabled)
         assert "canary" not in everything_shown(caught.value)
         assert backend.source.fetch("KEY").data == CANARY.encode()
-
-
-def _needs(backend: SourceBackend, *abilities: Ability) -> None:
-    """Skip the test where the backend says that it lacks one."""
-    for ability in abilities:
-        if ability in backend.lacks:
-            pytest.skip(f"lacks {ability!r}: {backend.lacks[ability]}")
 
 
 def everything_shown(error: BaseException) -> str:
