@@ -17,7 +17,9 @@ class AwsBackend(SourceBackend):
 
     def __init__(self, moto):
         self._moto = moto
-        self.source = AwsSecretsManager("eu-west-1", endpoint=moto.endpoint, attempt_timeout=2)
+        self.source = AwsSecretsManager(
+            "eu-west-1", endpoint=moto.endpoint, attempt_timeout=30, total_timeout=30
+        )
 
     def add(self, name, data):
         try:
@@ -37,7 +39,7 @@ class AwsBackend(SourceBackend):
 
 class TestAwsSecretsManager(SourceContract):
     @pytest.fixture
-    def backend(self, moto):
+    def backend(self, moto, once):
         backend = AwsBackend(moto)
         yield backend
         backend.source.close()

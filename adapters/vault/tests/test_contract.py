@@ -14,7 +14,13 @@ class VaultBackend(SourceBackend):
 
     def __init__(self, bao, prefix, policy):
         self._bao, self._prefix, self._policy = bao, prefix, policy
-        self.source = Vault(bao.address, prefix=prefix, auth=Token(bao.token(policy)))
+        self.source = Vault(
+            bao.address,
+            prefix=prefix,
+            auth=Token(bao.token(policy)),
+            attempt_timeout=30,
+            total_timeout=30,
+        )
 
     def add(self, name, data):
         return self._bao.put(self._prefix + name, value=data.decode())
@@ -35,19 +41,23 @@ class VaultBackend(SourceBackend):
     def forbid(self, name):
         readable = (f"secret/data/{self._prefix}*", "read")
         self._bao.allow(self._policy, readable, (f"secret/data/{self._prefix}{name}", "deny"))
-        yield
-        self._bao.allow(self._policy, readable)
+        try:
+            yield
+        finally:
+            self._bao.allow(self._policy, readable)
 
     @contextlib.contextmanager
     def outage(self):
         self._bao.seal()
-        yield
-        self._bao.unseal()
+        try:
+            yield
+        finally:
+            self._bao.unseal()
 
 
 class TestVault(SourceContract):
     @pytest.fixture
-    def backend(self, bao, prefix, reader):
+    def backend(self, bao, prefix, reader, once):
         backend = VaultBackend(bao, prefix, reader)
         yield backend
         backend.source.close()

@@ -87,7 +87,7 @@ def test_a_name_can_say_which_key(vault, bao, prefix):
 
 def test_a_source_can_say_which_key(bao, prefix):
     bao.put(f"{prefix}db", user="split2", password="p-1")
-    source = Vault(bao.address, prefix=prefix, key="password", auth=Token(bao.root))
+    source = Vault(bao.address, prefix=prefix, key="password", auth=Token(bao.root), **AMPLE)
     assert source.fetch("db").data == b"p-1"
     source.close()
 
@@ -133,7 +133,7 @@ def test_what_is_no_text_is_handed_out_as_json(scripted, written, read):
         (403, b""),
         (200, f'{{"data": {{"data": {{"value": {written}}}, {metadata}}}}}'.encode()),
     ]
-    payload = Vault(scripted.address, auth=Token("t")).fetch("KEY")
+    payload = Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
     assert (payload.data, payload.version) == (read, 3)
 
 
@@ -222,7 +222,7 @@ def test_an_engine_of_version_1_has_no_versions_and_is_told_of(bao, prefix):
     mount = f"kv1-{prefix[:-1]}"
     bao.call("POST", f"sys/mounts/{mount}", {"type": "kv"})
     bao.call("POST", f"{mount}/KEY", {"value": "v"})
-    source = Vault(bao.address, mount=mount, auth=Token(bao.root))
+    source = Vault(bao.address, mount=mount, auth=Token(bao.root), **AMPLE)
     with pytest.raises(SecretNotFound, match=f"mount {mount}") as caught:
         source.fetch("KEY")
     assert "a KV engine of version 2" in caught.value.remedy
@@ -230,7 +230,7 @@ def test_an_engine_of_version_1_has_no_versions_and_is_told_of(bao, prefix):
 
 
 def test_a_mount_that_is_not_there_is_told_with_what_vault_says(bao):
-    source = Vault(bao.address, mount="kv/nowhere", auth=Token(bao.root))
+    source = Vault(bao.address, mount="kv/nowhere", auth=Token(bao.root), **AMPLE)
     with pytest.raises(SecretNotFound) as caught:
         source.fetch("KEY")
     assert "no handler for route" in str(caught.value.__cause__)
@@ -242,12 +242,12 @@ def test_a_namespace_has_secrets_of_its_own(bao, prefix, monkeypatch):
     bao.call("POST", f"sys/namespaces/{team}", {})
     bao.call("POST", "sys/mounts/kv", {"type": "kv", "options": {"version": "2"}}, namespace=team)
     bao.call("POST", "kv/data/KEY", {"data": {"value": "of the team"}}, namespace=team)
-    source = Vault(bao.address, mount="/kv/", namespace=team, auth=Token(bao.root))
+    source = Vault(bao.address, mount="/kv/", namespace=team, auth=Token(bao.root), **AMPLE)
     assert source.fetch("KEY").data == b"of the team"
     assert f"namespace='{team}'" in repr(source)
     source.close()
     monkeypatch.setenv("VAULT_NAMESPACE", "nobody")
-    source = Vault(bao.address, mount="kv", auth=Token(bao.root))
+    source = Vault(bao.address, mount="kv", auth=Token(bao.root), **AMPLE)
     with pytest.raises(SecretNotFound, match="namespace nobody"):
         source.fetch("KEY")
     source.close()
@@ -258,7 +258,7 @@ def test_a_namespace_has_secrets_of_its_own(bao, prefix, monkeypatch):
 
 def test_a_policy_that_does_not_allow_it_is_told_from_a_token_that_ended(vault, bao, prefix):
     bao.put("elsewhere/KEY", value="v")
-    source = Vault(bao.address, auth=vault._auth)
+    source = Vault(bao.address, auth=vault._auth, **AMPLE)
     with pytest.raises(SecretForbidden, match="this identity may not read it") as caught:
         source.fetch("elsewhere/KEY")
     assert 'path "secret/data/elsewhere/KEY" { capabilities = ["read"] }' in caught.value.remedy
@@ -272,7 +272,7 @@ def test_a_token_is_taken_from_the_environment_or_from_vaults_own_file(
     bao, prefix, tmp_path, monkeypatch
 ):
     bao.put(f"{prefix}KEY", value="v")
-    source = Vault(bao.address, prefix=prefix)
+    source = Vault(bao.address, prefix=prefix, **AMPLE)
     with pytest.raises(SecretForbidden, match="nothing to sign in with") as caught:
         source.fetch("KEY")
     assert "VAULT_TOKEN" in caught.value.remedy
@@ -505,7 +505,7 @@ def test_credentials_and_tokens_show_in_no_repr_and_are_not_pickled(bao, prefix,
             copy.copy(auth)
     login = AppRole("role", "canary-s").login()
     assert "canary" not in repr(login)
-    source = Vault(bao.address, prefix=prefix, auth=Token(bao.token(reader)))
+    source = Vault(bao.address, prefix=prefix, auth=Token(bao.token(reader)), **AMPLE)
     assert repr(source) == f"Vault('{bao.address}', mount='secret', prefix='{prefix}')"
     source.close()
 
@@ -812,6 +812,7 @@ def test_a_url_makes_a_source(bao, prefix, monkeypatch):
     monkeypatch.setenv("VAULT_TOKEN", bao.root)
     host = bao.address.removeprefix("http://")
     source = source_from_url(f"vault://{host}/secret?tls=off&prefix={prefix}&key=password")
+    source._budget.attempt_timeout = source._budget.total_timeout = 30
     assert source.fetch("db").data == b"p-1"
     source.close()
     monkeypatch.setenv("VAULT_ADDR", bao.address)
