@@ -9,19 +9,7 @@ from pgp_config import SecretNotFound, default_observers
 from pgp_config.redaction import redactor
 from pgp_config.scopes import open_scope
 from pgp_config.secret import Payload
-
-
-class FakeClock:
-    """Monotonic seconds that pass only when a test says so."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += seconds
+from pgp_config.testing import FakeClock
 
 
 class Hold:

@@ -503,13 +503,18 @@ class Cache:
         return f"<Cache of {len(self._entries)} secrets of {self.container}>"
 
     def __del__(self) -> None:
-        if self._executor is not None and not self.closed:
+        if self.holds_threads:
             warnings.warn(
                 f"{self.container} was not closed: call close() when its service ends.",
                 ResourceWarning,
                 source=self,
                 stacklevel=1,
             )
+
+    @property
+    def holds_threads(self) -> bool:
+        """Whether it has fetched and was not closed since."""
+        return self._executor is not None and not self.closed
 
     def add(self, spec: Spec[Any], freshness: Freshness) -> None:
         """Make a secret known by name; nothing is fetched yet."""
