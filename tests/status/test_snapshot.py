@@ -3,7 +3,9 @@
 import gc
 import json
 import os
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Literal
 
 import pytest
@@ -25,6 +27,7 @@ from pgp_config import (
     Uptake,
     request_scope,
 )
+from pgp_config.events import Fetched, Reloaded
 from pgp_config.push.event import SecretEvent
 from pgp_config.redaction import redactor
 from pgp_config.status import Status
@@ -392,6 +395,35 @@ def test_its_memory_is_bounded(shop, status, source, clock):
     assert document["seq"] == 3 + REMEMBERED_EVENTS + 5
     assert len(document["events"]) == REMEMBERED_EVENTS
     assert document["events"][-1]["seq"] == document["seq"]
+
+
+def test_events_of_many_threads_are_all_counted_while_somebody_looks(shop, status):
+    shop.load()
+    journal, begin = status._journal, threading.Barrier(9)
+
+    def tell():
+        begin.wait(30)
+        for number in range(200):
+            journal(Fetched("Shop", "FEE", number + 1, 0.1))
+            journal(Reloaded("Shop", "FEE", number, number + 1))
+
+    with ThreadPoolExecutor(8) as pool:
+        told = [pool.submit(tell) for _ in range(8)]
+        begin.wait(30)
+        while not all(one.done() for one in told):
+            numbers = [event["seq"] for event in status.snapshot()["events"]]
+            assert numbers == sorted(set(numbers))
+    document = status.snapshot()
+    assert document["seq"] == 3 + 8 * 200
+    row = next(row for row in document["secrets"] if row["name"] == "FEE")
+    assert row["calls"]["made"] == 1 + 8 * 200
+
+
+def test_a_signal_handler_may_cause_an_event_while_one_is_noted(shop, status, secret):
+    shop.load()
+    with status._journal._lock:  # as the thread that it interrupts has it
+        status._journal(Fetched("Shop", "FEE", 1, 0.1))
+    assert secret("FEE")["calls"]["made"] == 2
 
 
 def test_a_forked_child_has_the_history_and_counts_its_own_calls(shop, status, source, clock):
