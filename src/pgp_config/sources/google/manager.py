@@ -217,6 +217,16 @@ class GoogleSecretManager:
         return f"projects/{self._project}{where}/secrets/{arguments.checked_name(name)}"
 
     @property
+    def project(self) -> str:
+        """The project's id or number."""
+        return self._project
+
+    @property
+    def user_agent(self) -> str | None:
+        """Who asks, such as the service's name."""
+        return self._user_agent
+
+    @property
     def where(self) -> str:
         """The project and the location, in words."""
         location = f", location {self._location}" if self._location else ""
