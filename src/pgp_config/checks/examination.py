@@ -126,7 +126,7 @@ def examine(subjects: Sequence[Subject], source: Source | None, options: Options
     run = _Run(source, rows_of(subjects))
     run.findings += _contradictions(run.rows)
     looks = _states(run)
-    is_reached = not any(is_of_source(look.problem) for look in looks.values())
+    is_reached = not any(look.unreached for look in looks.values())
     if source is not None and is_reached:
         _look_closer(run, looks, options)
     elif source is not None:
@@ -190,7 +190,7 @@ def _states(run: _Run) -> dict[str, Look]:
     if teller(run.source, "versions") is None:
         run.skip("state", f"{_kind(run.source)} tells no versions and states")
         return looks
-    fault = next((look.problem for look in looks.values() if is_of_source(look.problem)), None)
+    fault = next((look.problem for look in looks.values() if look.unreached), None)
     if fault is not None:
         run.findings.append(
             Finding("unreachable", "error", None, fault.happened, fault.remedy or "Try again.")

@@ -89,6 +89,7 @@ class Look:
         created: When it was added, in seconds of Unix time, where that is known.
         versions: All of them, the newest first.
         problem: Why nothing is known.
+        unreached: Whether the problem is the source's, and the same for every secret.
     """
 
     state: str
@@ -96,6 +97,7 @@ class Look:
     created: float | None = None
     versions: tuple[VersionFacts, ...] = ()
     problem: PgpConfigError | None = None
+    unreached: bool = False
 
 
 def rows_of(subjects: Sequence[Subject]) -> list[Row]:
@@ -186,8 +188,8 @@ def looks_at(source: Source, rows: Sequence[Row]) -> dict[str, Look]:
     return of_each(
         rows,
         lambda row: _look(tell, row),
-        None if fault is None else Look("unknown", problem=fault),
-        lambda look: look if is_of_source(look.problem) else None,
+        None if fault is None else Look("unknown", problem=fault, unreached=True),
+        lambda look: look if look.unreached else None,
     )
 
 
@@ -229,7 +231,7 @@ def _look(tell: Callable[[str], list[VersionFacts]], row: Row) -> Look:
         return Look("missing")
     except PgpConfigError as fault:
         state = "forbidden" if isinstance(fault, SecretForbidden) else "unknown"
-        return Look(state, problem=fault.located())
+        return Look(state, problem=fault.located(), unreached=is_of_source(fault))
     if not versions:
         return Look("no version")
     wanted = versions[0].number if row.read == "latest" else row.read

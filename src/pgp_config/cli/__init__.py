@@ -24,6 +24,8 @@ app = typer.Typer(
     cls=CarefulGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show locals
+    # Panels cut off the names of long options at 80 columns, and keep the line breaks of docstrings.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -50,13 +52,16 @@ def options(
     """
 
 
-app.command("list")(list_)
-app.command()(check)
-app.command()(graph)
+app.command("list", short_help="Secrets: class, version, age, state, services.")(list_)
+app.command(short_help="What is wrong with the secrets, and what to do.")(check)
+app.command(short_help="Containers, secrets and clients as a picture.")(graph)
 # What is too much is refused by the command itself: it may be a value, and is not to be shown.
-app.command(context_settings={"allow_extra_args": True})(rotate)
-app.command()(cost)
-app.command()(emulator)
+app.command(
+    short_help="A new version, its uptake proved, the old one disabled.",
+    context_settings={"allow_extra_args": True},
+)(rotate)
+app.command(short_help="What a month of reading costs, mode by mode.")(cost)
+app.command(short_help="A local Secret Manager for Google's clients.")(emulator)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HIDDEN = "(not shown)"
 
 #: Messages that list what was given without quotes.
-_EXTRA = re.compile(r"(Got unexpected extra arguments? )\(.*\)", re.DOTALL)
+_EXTRA = re.compile(r"(Got unexpected extra argument(?:s|\(s\))? )\(.*\)", re.DOTALL)
 
 #: Click's, or that of the copy of click which later releases of typer bring along.
 _UsageError: Any = typer.BadParameter.__mro__[1]

@@ -134,7 +134,8 @@ def _show(output: Output, document: dict[str, Any], report: Report, containers: 
     for line in _month(report):
         output.paragraph(line, mark="$ ", style="bold")
     output.line()
-    output.line(_summary(report, containers), style="bold green" if report.is_good else "bold red")
+    style = "bold green" if report.is_good else "bold red"
+    output.paragraph(_summary(report, containers), mark="", style=style)
     return output.end(document, DONE if report.is_good else FAILED)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pgp_config.checks.inventory import Look, is_of_source, looks_at, name_of, rows_of, teller
+from pgp_config.checks.inventory import Look, looks_at, name_of, rows_of, teller
 from pgp_config.cli.options import (
     AsJson,
     Containers,
@@ -99,9 +99,7 @@ def _why_not(source: Source | None, looks: dict[str, Look]) -> str | None:
 
 
 def _problem(looks: dict[str, Look]) -> PgpConfigError | None:
-    problems = [look.problem for look in looks.values() if look.problem is not None]
-    of_source = [problem for problem in problems if is_of_source(problem)]
-    return next(iter([*of_source, *problems]), None)
+    return next((look.problem for look in looks.values() if look.problem is not None), None)
 
 
 def _facts(row: Row, look: Look | None) -> dict[str, Any]:

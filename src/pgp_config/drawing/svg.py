@@ -98,9 +98,9 @@ def svg(graphs: Sequence[Placed]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size}',
-            f'  viewBox="0 0 {_n(whole)} {_n(y + MARGIN)}" role="img" aria-labelledby="title desc">',
-            f'<title id="title">{_text(title_of(graphs))}</title>',
-            f'<desc id="desc">{_text(description(graphs))}</desc>',
+            f'  viewBox="0 0 {_n(whole)} {_n(y + MARGIN)}" role="img" aria-labelledby="pgp-title pgp-desc">',
+            f'<title id="pgp-title">{_text(title_of(graphs))}</title>',
+            f'<desc id="pgp-desc">{_text(description(graphs))}</desc>',
             f"<style>\n{_STYLE}\n</style>",
             f'<text class="title" x="{MARGIN}" y="{MARGIN + 8}">{_text(title_of(graphs))}</text>',
             f'<g transform="translate({MARGIN} {MARGIN + 24})">{legend.drawn}</g>',
