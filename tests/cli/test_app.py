@@ -3,9 +3,11 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -106,6 +108,21 @@ def test_the_emulator_writes_its_addresses_as_one_document():
 def test_an_emulator_that_cannot_start_says_so_in_the_document(document, folder):
     found = document("emulator", "--seed", "missing.json", code=1)
     assert "cannot be read" in found["error"]["text"]
+
+
+def test_the_documentation_names_every_command_code_and_check():
+    root = Path(__file__).parents[2]
+    told = (root / "docs/command.md").read_text("utf-8")
+    source = "".join(
+        file.read_text("utf-8") for file in (root / "src/pgp_config/checks").glob("*.py")
+    )
+    codes = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+    codes |= set(re.findall(r'\(\w+, "([a-z-]+)"\)', source))
+    assert len(codes) > 20
+    made = set(re.findall(r'skip\(\s*"([a-z-]+)"', source))
+    assert made >= {"state", "iam-project", "catalogue", "quota"}
+    for name in codes | made | set(COMMANDS):
+        assert f"`{name}`" in told, name
 
 
 # -- colours and widths --------------------------------------------------------------------------

@@ -174,7 +174,10 @@ def test_a_source_without_metadata_is_checked_by_its_values(document, run, monke
 
 
 def test_a_container_instance_is_checked_where_it_reads(document):
-    assert document("check", "shop:stored")["findings"] == []
+    load = ("--requests-per-second", "1", "--processes", "1")
+    found = document("check", "shop:stored", *load)
+    assert found["findings"] == []
+    assert found["month"]["accesses"] == 648_001  # of the default freshness, 5 s
 
 
 # -- who may read ------------------------------------------------------------------------------

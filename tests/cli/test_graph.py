@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_written_is_told(run):
 def test_providers_that_only_lead_to_others_are_not_drawn(document, folder):
     (folder / "leads.py").write_text(
         "from dependency_injector import containers, providers\n"
-        "from pgp_config import DynamicSecret, SecretContainer\n"
+        "from pgp_config import DynamicSecret, KeyRing, SecretContainer\n"
         "class Inner(containers.DeclarativeContainer):\n"
         "    key = DynamicSecret('INNER')\n"
         "class C(SecretContainer):\n"
@@ -211,13 +211,15 @@ def test_providers_that_only_lead_to_others_are_not_drawn(document, folder):
         "    inner = providers.Container(Inner)\n"
         "    plain = providers.Object(3)\n"
         "    settings = providers.Singleton(dict, x=plain)\n"
-        "    parts = providers.List(a, settings.provided.x)\n"
+        "    ring = KeyRing('A')\n"
+        "    parts = providers.List(a, a, settings.provided.x)\n"
         "    one = providers.Singleton(list, parts)\n"
         "    two = providers.Factory(providers.Callable(print).provider, again, one)\n"
         "    three = providers.Singleton(tuple, inner.key)\n"
     )
     found = document("graph", "leads:C")
     assert [each["name"] for each in found["secrets"]] == ["A", "INNER"]
+    assert found["secrets"][0]["services"] == ["C"]
     assert {each["name"] for each in found["clients"]} == {"one", "two", "three"}
 
 
