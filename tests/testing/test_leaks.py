@@ -253,20 +253,18 @@ def test_it():
 
 def test_what_is_open_before_a_test_or_lives_longer_is_left_alone(ran):
     ran("""
-BEFORE = Service(source=Memory(VALUES))
-BEFORE.load()
+BEFORE = Service(source=Memory(VALUES))  # fetches for the first time in a test
 
 @pytest.fixture(scope="module")
 def longer():
     container = Service(source=Memory(VALUES))
-    container.load()
-    scope = request_scope()
-    with scope:
-        yield
+    with request_scope():
+        yield container
     container.close()
 
 def test_one(longer):
     BEFORE.key()
+    longer.key()
 
 def test_two(longer):
     BEFORE.key()
