@@ -253,20 +253,18 @@ def test_it():
 
 def test_what_is_open_before_a_test_or_lives_longer_is_left_alone(ran):
     ran("""
-BEFORE = Service(source=Memory(VALUES))
-BEFORE.load()
+BEFORE = Service(source=Memory(VALUES))  # fetches for the first time in a test
 
 @pytest.fixture(scope="module")
 def longer():
     container = Service(source=Memory(VALUES))
-    container.load()
-    scope = request_scope()
-    with scope:
-        yield
+    with request_scope():
+        yield container
     container.close()
 
 def test_one(longer):
     BEFORE.key()
+    longer.key()
 
 def test_two(longer):
     BEFORE.key()
@@ -433,3 +431,23 @@ def test_it(make_secrets): ...
 """
     )
     result.stdout.fnmatch_lines(["secret_values takes values by name, not a str"])
+
+
+def test_an_answer_that_was_dropped_leaves_no_scope_open_also_when_it_was_an_error(
+    ran, monkeypatch
+):
+    # Those of this test's own pytest would keep the traceback, and with it the answer.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    result = ran(
+        """
+import pgp_config_flask
+from flask import Flask
+
+def test_it(made):
+    app = Flask("dropped")
+    app.add_url_rule("/", "index", lambda: 1 / 0)
+    pgp_config_flask.install(app, made.secrets)
+    assert app.test_client().get("/").status_code == 500
+"""
+    )
+    result.assert_outcomes(passed=1)
