@@ -10,6 +10,7 @@ try:
 except ImportError:  # pragma: no cover  # the extra is always there in the tests
     sys.exit("pgp-config needs its extra: pip install 'pgp-config[cli,emulator]'")
 
+from pgp_config.cli.audit import audit
 from pgp_config.cli.cost import cost
 from pgp_config.cli.emulator import emulator
 from pgp_config.cli.rotate import rotate
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show locals
     help="Secrets that rotate while the service runs.",
 )
+app.command()(audit)
 app.command()(cost)
 app.command()(emulator)
 # What is too much is refused by the command itself: it may be a value, and is not to be shown.

@@ -9,7 +9,7 @@ from pgp_config.payload import Payload
 from pgp_services import catalogue
 from pgp_services.ops import access, policies
 from pgp_services.ops.access import READER
-from pgp_services.ops.findings import Finding
+from pgp_config.audit import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
