@@ -1,11 +1,11 @@
-"""One request, one scope, for any ASGI application; the start-up load in the lifespan, and pushes."""
+"""One request, one scope, for any ASGI application; the start-up load in the lifespan, pushes, and the status page."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pgp_config.health import Container
     from pgp_config.push.endpoint import Announcing, Answer
     from pgp_config.push.listener import PubSubListener
+    from pgp_config.status import StatusPage, StatusRequest
 
     #: What `PushMiddleware` takes events from.
     Push: TypeAlias = PushEndpoint | PubSubListener
@@ -219,6 +220,56 @@ class PushMiddleware:
                 listener.close()
 
 
+class StatusMiddleware:
+    """Serves the status page, and leaves every other request to the application.
+
+    Put it around all the rest: the page opens no scope, and runs none of the application's code.
+
+    Args:
+        app: The application.
+        container: What the page shows.
+        page: The page, with its auth callable.
+
+    Raises:
+        DeclarationError: If the container is none.
+    """
+
+    def __init__(self, app: ASGIApp, container: object, page: StatusPage) -> None:
+        page.attach(container)
+        self._app = app
+        self._page = page
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """Serve one connection."""
+        page, answer = self._page, None
+        if scope["type"] == "http" and page.serves(scope["method"], _path(scope)):
+            answer = await page.answer_async(_status_request(scope))
+        if answer is None:
+            await self._app(scope, receive, send)
+        else:
+            body = b"" if scope["method"] == "HEAD" else answer.body
+            await _send(answer.status, answer.headers, body, send)
+
+
+def _status_request(scope: MutableMapping[str, Any]) -> StatusRequest:
+    from pgp_config.status import StatusRequest  # noqa: PLC0415  whoever has a page has imported it
+
+    headers: dict[str, str] = {}
+    for raw_name, raw in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    client = scope.get("client")
+    return StatusRequest(
+        method=scope["method"],
+        path=_path(scope),
+        headers=headers,
+        remote=client[0] if client else None,
+        query=scope.get("query_string", b"").decode("latin-1"),
+    )
+
+
 def _path(scope: MutableMapping[str, Any]) -> str:
     """The path within the application, also where it is mounted under another one."""
     path: str = scope["path"]
@@ -240,9 +291,13 @@ def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
 
 async def _respond(answer: Answer, send: Send) -> None:
     body = json.dumps(answer.content).encode() if answer.content else b""
-    headers = {name.lower(): value for name, value in answer.headers.items()}
+    headers = dict(answer.headers)
     if body:
-        headers |= {"content-type": "application/json", "content-length": str(len(body))}
-    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": pairs})
+        headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    await _send(answer.status, headers, body, send)
+
+
+async def _send(status: int, headers: Mapping[str, str], body: bytes, send: Send) -> None:
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": int(status), "headers": pairs})
     await send({"type": "http.response.body", "body": body})

@@ -346,6 +346,14 @@ class SecretStatus(Fact):
         version: The version that is served, or None.
         age: Seconds since the source last confirmed it, or None.
         error: What the last fetch failed with, or None.
+        declared: The name of its type.
+        max_age: Seconds for which it is fresh after a confirmation.
+        max_stale: Seconds for which it is served in an outage.
+        retry_in: Seconds for which the source is not asked again; None where it may be.
+        rejected: The versions that may not be served, in order.
+        in_use: The versions that the process holds, in order.
+        read_ago: Seconds since a scope last read it; None where it was not read, and for static ones:
+            their reads are not counted.
     """
 
     name: str
@@ -354,6 +362,30 @@ class SecretStatus(Fact):
     version: int | None
     age: float | None
     error: str | None
+    declared: str
+    max_age: float
+    max_stale: float
+    retry_in: float | None
+    rejected: tuple[int, ...]
+    in_use: tuple[int, ...]
+    read_ago: float | None
+
+
+@fact
+class Overview(Fact):
+    """A container and its secrets, for people.
+
+    Attributes:
+        container: The name of its class.
+        source: What its source is.
+        freshness: The bounds of its dynamic secrets that declare none of their own.
+        secrets: Each of them, by name.
+    """
+
+    container: str
+    source: str
+    freshness: Freshness
+    secrets: tuple[SecretStatus, ...]
 
 
 class Landing:
@@ -433,7 +465,7 @@ class Cache:
         self.budget = budget
         self.closed = False
         self._source = source
-        self._observers = tuple(observers)
+        self._observers = list(observers)
         self._chance = chance
         self._pinned = dict(pinned or {})
         self._entries: dict[Spec[Any], _Entry] = {}
@@ -1266,12 +1298,22 @@ class Cache:
         A failing dynamic secret whose pause is over is asked for in the background: an instance that is not
         ready gets no requests, and nothing else would ever read it again.
         """
-        now = self.clock()
         with self._lock:
             for entry in self._entries.values():
                 self._retry_if_due(entry)
+            return self.rows()
+
+    def rows(self) -> list[SecretStatus]:
+        """The state of every secret, by name; only looked at."""
+        now = self.clock()
+        with self._lock:
             rows = [self._status_of(entry, now) for entry in self._entries.values()]
         return sorted(rows, key=lambda row: row.name)
+
+    def source_name(self) -> str:
+        """What the source is, for people: the `repr` of one of ours; of another, which may hold a password, its type."""
+        kind = type(self._source)
+        return repr(self._source) if kind.__module__.startswith("pgp_config") else kind.__name__
 
     def _retry_if_due(self, entry: _Entry) -> None:
         if entry.failures == 0 or entry.flight is not None or not entry.spec.dynamic:
@@ -1280,15 +1322,22 @@ class Cache:
             self._take_off(entry)
 
     def _status_of(self, entry: _Entry, now: float) -> SecretStatus:
-        known, error = entry.known, entry.error
-        age = None if known is None else now - known.asked_at
+        error, use = entry.error, _use_of(entry, now)
+        age, pause = use.confirmed_ago, entry.retry_at - now
         return SecretStatus(
             name=entry.spec.name,
-            kind="dynamic" if entry.spec.dynamic else "static",
+            kind=use.kind,
             state=self._state_of(entry, age),
-            version=None if known is None else known.version,
+            version=use.version,
             age=age,
             error=None if error is None else error.happened,
+            declared=entry.spec.decoder.type_name,
+            max_age=entry.freshness.age_limit,
+            max_stale=use.max_stale,
+            retry_in=pause if pause > 0 else None,
+            rejected=use.refused,
+            in_use=use.in_use,
+            read_ago=use.read_ago,
         )
 
     def uses(self) -> list[SecretUse]:
@@ -1381,6 +1430,10 @@ class Cache:
         for entry in self._entries.values():
             entry.flight = entry.queued = None
             entry.looks = {n: look for n, look in entry.looks.items() if look.outcome.done()}
+
+    def observe(self, observer: Observer) -> None:
+        """Have an observer told of every event from now on."""
+        self._observers.append(observer)
 
     def tell(self, event: Event) -> None:
         """Tell the container's observers."""

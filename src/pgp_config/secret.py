@@ -10,7 +10,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -66,6 +66,14 @@ class Decoder(Generic[T]):
                 remedy="Declare a type that pydantic validates: HttpUrl, Decimal, a model …",
             ) from fault
         self._json = _reads_json(self._adapter.core_schema)
+
+    @property
+    def type_name(self) -> str:
+        """The declared type for people, without the constraints of an `Annotated`."""
+        bare = (
+            get_args(self.declared)[0] if get_origin(self.declared) is Annotated else self.declared
+        )
+        return bare.__name__ if isinstance(bare, type) else str(bare).replace("typing.", "")
 
     def decode(self, payload: Payload, *, refuse_private_keys: bool = False) -> T:
         """Validate a payload as the declared type.

@@ -23,7 +23,7 @@ from pgp_config.forking import gate
 from pgp_config.pauses import pause_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
 
     from pgp_config.events import Event, Observer
 
@@ -88,14 +88,14 @@ class Verdicts:
         container: str = "",
         secret: str = "",
         *,
-        observers: Iterable[Observer] = (),
+        observers: Collection[Observer] = (),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.container = container
         self.secret = secret
         self.clock = clock
-        self._observers = tuple(observers)
+        self._observers = observers  # the cache's own list: it may grow
         self._chance = chance
         self._said: dict[int, _Said] = {}
         self._favourite: int | None = None

@@ -1,4 +1,4 @@
-"""One request, one scope, for any WSGI application; the start-up load, and pushes."""
+"""One request, one scope, for any WSGI application; the start-up load, pushes, and the status page."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextvars import Context, copy_context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
-from pgp_config.errors import PgpConfigError
+from pgp_config.errors import DeclarationError, PgpConfigError
 from pgp_config.forking import gate
 from pgp_config.health import refuse_non_container, unavailable
 from pgp_config.push.endpoint import PushEndpoint
 from pgp_config.scopes import request_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from pgp_config import health
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pgp_config.push.endpoint import Announcing
     from pgp_config.push.listener import PubSubListener
     from pgp_config.scopes import Scope
+    from pgp_config.status import StatusPage, StatusRequest
 
     #: What `PushMiddleware` takes events from.
     Push: TypeAlias = PushEndpoint | PubSubListener
@@ -198,6 +199,53 @@ class PushMiddleware:
         return self._app(environ, start_response)
 
 
+class StatusMiddleware:
+    """Serves the status page, and leaves every other request to the application.
+
+    Put it around all the rest: the page opens no scope, is there while secrets are still missing, and runs
+    none of the application's code.
+
+    Args:
+        app: The application.
+        container: What the page shows.
+        page: The page, with its auth callable.
+
+    Raises:
+        DeclarationError: If the container is none, or the auth callable is a coroutine function.
+    """
+
+    def __init__(self, app: WSGIApplication, container: object, page: StatusPage) -> None:
+        if page.is_async:
+            raise DeclarationError(
+                "auth= is a coroutine function, which a WSGI application cannot wait for",
+                remedy="Give a plain function.",
+            )
+        page.attach(container)
+        self._app = app
+        self._page = page
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        page, answer = self._page, None
+        if page.serves(environ["REQUEST_METHOD"], environ.get("PATH_INFO")):
+            answer = page.answer(_status_request(environ))
+        if answer is None:
+            return self._app(environ, start_response)
+        return _send(answer.status, answer.headers, answer.body, environ, start_response)
+
+
+def _status_request(environ: WSGIEnvironment) -> StatusRequest:
+    from pgp_config.status import StatusRequest  # noqa: PLC0415  whoever has a page has imported it
+
+    return StatusRequest(
+        method=environ["REQUEST_METHOD"],
+        path=environ["PATH_INFO"],
+        headers=_headers(environ),
+        remote=environ.get("REMOTE_ADDR") or None,
+        query=environ.get("QUERY_STRING", ""),
+    )
+
+
 def _headers(environ: WSGIEnvironment) -> dict[str, str]:
     """The request's headers, by name in lower case."""
     headers = {
@@ -235,5 +283,15 @@ def _respond(
     headers = dict(answer.headers)
     if body:
         headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-    start_response(f"{answer.status:d} {HTTPStatus(answer.status).phrase}", list(headers.items()))
+    return _send(answer.status, headers, body, environ, start_response)
+
+
+def _send(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+) -> Iterable[bytes]:
+    start_response(f"{status:d} {HTTPStatus(status).phrase}", list(headers.items()))
     return [b"" if environ.get("REQUEST_METHOD") == "HEAD" else body]

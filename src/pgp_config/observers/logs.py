@@ -152,8 +152,14 @@ _LINES: dict[type[Event], Callable[..., _Line]] = {
 
 
 #: Events that last, and the seconds between two lines that say so of one secret.
-_LASTING = (LatestDisabled, ServedStale)
+LASTING = (LatestDisabled, ServedStale)
 REPEAT_PAUSE = 30.0
+
+
+def line_of(event: Event) -> tuple[int, str] | None:
+    """The level and the text of an event's line; None for one that has none, such as a fetch that went well."""
+    line = _LINES.get(type(event))
+    return None if line is None else line(event)
 
 
 class LoggingObserver:
@@ -178,10 +184,10 @@ class LoggingObserver:
 
     def __call__(self, event: Event) -> None:
         """Write the line of one event; a fetch that went well has none."""
-        line = _LINES.get(type(event))
-        if line is None or (isinstance(event, _LASTING) and self._told_lately(event)):
+        line = line_of(event)
+        if line is None or (isinstance(event, LASTING) and self._told_lately(event)):
             return
-        level, text = line(event)
+        level, text = line
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", text, extra=_extra(event))
 

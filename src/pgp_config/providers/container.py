@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dependency_injector import containers, providers
 
-from pgp_config.cache import MAX_CALLS, Cache
+from pgp_config.cache import MAX_CALLS, Cache, Overview
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
 from pgp_config.events import StaticReadRefused, default_observers
 from pgp_config.leases import Registry, aclose_all, close_all
@@ -85,6 +85,7 @@ class _Operations:
         wired_to_packages: list[ModuleType]
 
     _cache: Cache | None = None
+    _freshness: Freshness = Freshness()
     _reporter: Reporter | None = None
     _registries: tuple[Registry[Any], ...] = ()
 
@@ -98,6 +99,7 @@ class _Operations:
         """Bind every secret and object of the instance, overriding ones included."""
         _refuse_faults(cache.container, faults_of(self.providers, policy))
         self._cache = cache
+        self._freshness = freshness
         self._reporter = reporter
         for secret in secrets_of(self.providers.values()):
             secret.bind(cache, freshness)
@@ -215,6 +217,18 @@ class _Operations:
             self._reporter.poke()
         return rows
 
+    def overview(self) -> Overview:
+        """The container for people; looks only, where `status` has failing secrets asked for."""
+        cache = self._required_cache()
+        rows = tuple(cache.rows())
+        return Overview(cache.container, cache.source_name(), self._freshness, rows)
+
+    def observe(self, observer: Observer) -> None:
+        """Have an observer told of every event from now on."""
+        self._required_cache().observe(observer)
+        if self._reporter is not None:
+            self._reporter.observe(observer)
+
     def check(self, modules: Iterable[ModuleType] = ()) -> list[Finding]:
         """Look for declared secrets that nothing uses, and wired names that are not declared.
 
@@ -269,6 +283,7 @@ class _Container(_Operations, containers.DynamicContainer):
         copied: Self = super().__deepcopy__(memo)
         # The providers of a copy read through the same cache; whoever closes one closes both.
         copied._cache, copied._registries = self._cache, self._registries
+        copied._freshness = self._freshness
         copied._reporter = self._reporter
         return copied
 
@@ -286,7 +301,8 @@ class _Container(_Operations, containers.DynamicContainer):
 class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_Declaration):
     """Declare a service's secrets as class attributes; the instance reads them from a source.
 
-    The methods `load`, `aload`, `close`, `aclose`, `status`, `announce` and `check` are those of the instance.
+    The methods `load`, `aload`, `close`, `aclose`, `status`, `overview`, `observe`, `announce` and `check` are
+    those of the instance.
 
     Args:
         source: Where secrets come from: an object with `fetch`, or `source_from_url(…)`.

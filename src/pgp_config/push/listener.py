@@ -125,6 +125,11 @@ class PubSubListener:
         """The name of the subscription of this process; None before it has one."""
         return self._given or self._own
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether this process has a subscription, and so hears what is published from now on."""
+        return self._listening.is_set()
+
     def start(self, container: Announcing | None = None) -> None:
         """Listen, in this process, from now on; idempotent, and quick.
 

@@ -156,7 +156,7 @@ class Reporter:
         self._container = container
         self._service = service
         self._ttl = ttl
-        self._observers = observers
+        self._observers = list(observers)
         self._chance = chance
         self._clock = clock
         # Weakly: what its owner forgot to close must be found by the garbage collector.
@@ -183,6 +183,10 @@ class Reporter:
         """Watch this cache."""
         self._cache = weakref.ref(cache)
         cache.on_release(self._wakes.put)
+
+    def observe(self, observer: Observer) -> None:
+        """Have an observer told as well, from now on."""
+        self._observers.append(observer)
 
     def __call__(self, event: Event) -> None:
         """Look at what has changed, soon, in the background."""
