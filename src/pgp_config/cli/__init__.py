@@ -12,6 +12,7 @@ except ImportError:  # pragma: no cover  # the extra is always there in the test
 
 from pgp_config.cli.audit import audit
 from pgp_config.cli.cost import cost
+from pgp_config.cli.demo import demo
 from pgp_config.cli.emulator import emulator
 from pgp_config.cli.init import init
 from pgp_config.cli.rotate import rotate
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(audit)
 app.command()(cost)
+app.command()(demo)
 app.command()(emulator)
 app.command()(init)
 # What is too much is refused by the command itself: it may be a value, and is not to be shown.
