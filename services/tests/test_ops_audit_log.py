@@ -71,9 +71,7 @@ def test_a_static_secret_read_by_a_request_is_an_incident(entries, lines, second
     kept = entries if lines else without_starts(entries)
     reading = judged([*kept, another(entries, "SUCCESS_URL_SIGNING_KEY", seconds)])
     assert rules(reading) == [("SUCCESS_URL_SIGNING_KEY", "static-read")]
-    assert (
-        "PGP_SPLIT2_v1 read this static secret once beyond a start" in reading.findings[0].text
-    )
+    assert "PGP_SPLIT2_v1 read this static secret once beyond a start" in reading.findings[0].text
     assert "runbooks" in reading.findings[0].remedy
 
 

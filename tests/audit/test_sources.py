@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pgp_config.audit import RULES, Names, audit_sources
-from pgp_config.audit import files as files_module
 
 ROOT = Path(__file__).parents[2]
 NAMES = Names(

@@ -23,6 +23,7 @@ WORDS = ("dynamicsecret", "staticsecret", "keyring", "secretcontainer")
 #: How a row of a catalogue makes a declaration: `catalogue.NAME.secret()`.
 _FACTORIES = ("secret", "key_ring")
 
+
 @dataclass(eq=False)
 class Container:
     """A class that may declare secrets.
@@ -123,7 +124,9 @@ def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
 
 def declared_names(program: Program) -> Names:
     """The secrets that are declared anywhere in a program, in a container or in a catalogue."""
-    dynamic, static, confidential = set(), set(), set()
+    dynamic: set[str] = set()
+    static: set[str] = set()
+    confidential: set[str] = set()
     for module in program.modules:
         for call in module.of(ast.Call):
             kind = (module.dotted(call.func) or "").rpartition(".")[2]
@@ -267,9 +270,7 @@ def undeclared(
                         )
 
 
-def _mentions(
-    module: Module, names: Names, classes: set[str]
-) -> Iterator[tuple[ast.AST, str]]:
+def _mentions(module: Module, names: Names, classes: set[str]) -> Iterator[tuple[ast.AST, str]]:
     """Names of secrets: as texts, as rows of a catalogue, as attributes of a container.
 
     A text without an underscore is a word like others: `DATABASE` is the key of many things.
@@ -293,6 +294,4 @@ def _is_container(module: Module, base: ast.expr, classes: set[str]) -> bool:
     last = base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
     made = module.copies.get(last)
     kind = module.dotted(made.func) if isinstance(made, ast.Call) else None
-    return (
-        last in _CONTAINERS or last in classes or (kind or "").rpartition(".")[2] in classes
-    )
+    return last in _CONTAINERS or last in classes or (kind or "").rpartition(".")[2] in classes

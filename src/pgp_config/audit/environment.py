@@ -113,7 +113,9 @@ def unknown_reads(program: Program, units: Iterable[Unit], helpers: Helpers) -> 
             if unit.folder in module.path.parents:
                 parameters = _parameters_looked_up(module)
                 for node in module.nodes:
-                    if id(node) not in parameters and None in _names_read(program, module, node, helpers):
+                    if id(node) not in parameters and None in _names_read(
+                        program, module, node, helpers
+                    ):
                         yield Hit(
                             module,
                             node,
@@ -233,7 +235,10 @@ def _functions(module: Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunc
 
 
 def _parameter(
-    program: Program, module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef, helpers: Helpers
+    program: Program,
+    module: Module,
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    helpers: Helpers,
 ) -> tuple[int, str] | None:
     """Which parameter is looked up: its place in a call, and its name."""
     parameters = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]

@@ -101,7 +101,9 @@ class Found:
     empty: list[str]
 
 
-def read_files(paths: Sequence[Path], *, exclude: Collection[str] = (), tests: bool = False) -> Found:
+def read_files(
+    paths: Sequence[Path], *, exclude: Collection[str] = (), tests: bool = False
+) -> Found:
     """Read the Python files of some folders.
 
     Args:
@@ -132,7 +134,9 @@ def _read(path: Path, found: Found) -> None:
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
-            found.unreadable.append((shown, f"it has {size:,} bytes, and more than {MOST_BYTES:,} are not read"))
+            found.unreadable.append(
+                (shown, f"it has {size:,} bytes, and more than {MOST_BYTES:,} are not read")
+            )
             return
         found.files.append(SourceFile(path, shown, path.read_bytes()))
     except OSError as fault:
@@ -147,7 +151,9 @@ def _python_files(given: Path, exclude: Collection[str]) -> Iterator[Path]:
     for folder, inner, names in os.walk(given):
         here = Path(folder)
         inner[:] = sorted(
-            each for each in inner if _is_own(here / each) and not _is_out(here / each, given, exclude)
+            each
+            for each in inner
+            if _is_own(here / each) and not _is_out(here / each, given, exclude)
         )
         for name in sorted(names):
             if name.endswith(".py") and not _is_out(here / name, given, exclude):

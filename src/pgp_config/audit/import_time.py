@@ -135,5 +135,7 @@ def _is_of_programs(test: ast.expr) -> bool:
 
 def _is_scope(item: ast.withitem) -> bool:
     """`with request_scope()`: what is read in it is a job's."""
-    called = item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr
+    called = (
+        item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr
+    )
     return "request_scope" in ast.unparse(called)

@@ -49,7 +49,19 @@ SHAPE_WORDS = (
     "private key-----",
     "hooks.slack.com",
     *("/v2/", "/v3/", ".quiknode.pro/", "key=", "token="),
-    *("akia", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "aiza", "xox", "k_live_"),
+    *(
+        "akia",
+        "gho_",
+        "ghp_",
+        "ghr_",
+        "ghs_",
+        "ghu_",
+        "github_pat_",
+        "glpat-",
+        "aiza",
+        "xox",
+        "k_live_",
+    ),
 )
 
 #: The same for those that have no word.

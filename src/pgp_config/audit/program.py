@@ -135,9 +135,7 @@ class Module:
     def docstrings(self) -> set[int]:
         """Ids of the constants that are statements of their own: they are read by nobody."""
         return {
-            id(node.value)
-            for node in self.of(ast.Expr)
-            if isinstance(node.value, ast.Constant)
+            id(node.value) for node in self.of(ast.Expr) if isinstance(node.value, ast.Constant)
         }
 
     def texts(self) -> Iterator[tuple[ast.Constant, str]]:
@@ -211,9 +209,7 @@ class Program:
         named: Gives a module by its dotted name, also one that is not judged, for what stands in it.
     """
 
-    def __init__(
-        self, modules: Iterable[Module], named: Callable[[str], Module | None]
-    ) -> None:
+    def __init__(self, modules: Iterable[Module], named: Callable[[str], Module | None]) -> None:
         self.modules = list(modules)
         self._find = named
 

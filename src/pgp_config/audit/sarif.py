@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from pgp_config.audit.findings import Finding
 
-_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
 
 
 def sarif(findings: Iterable[Finding]) -> dict[str, Any]:
@@ -28,7 +30,11 @@ def sarif(findings: Iterable[Finding]) -> dict[str, Any]:
         "name": "pgp-config audit",
         "version": version("pgp-config"),
         "rules": [
-            {"id": rule, "shortDescription": {"text": text}, "defaultConfiguration": {"level": "error"}}
+            {
+                "id": rule,
+                "shortDescription": {"text": text},
+                "defaultConfiguration": {"level": "error"},
+            }
             for rule, text in RULES.items()
         ],
     }

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgp_config.audit import declarations, environment
-from pgp_config.audit.declarations import containers_of, declared_names, undeclared, units_of, unused
+from pgp_config.audit.declarations import (
+    containers_of,
+    declared_names,
+    undeclared,
+    units_of,
+    unused,
+)
 from pgp_config.audit.environment import env_reads, helpers_of, unknown_reads
 from pgp_config.audit.files import collection_paused, named, read_files
 from pgp_config.audit.findings import Finding
@@ -82,7 +88,10 @@ def audit_sources(
         hits = [hit for hit in _hits(program, names, containers) if hit.rule not in ignore]
         found = {_judged(hit) for hit in hits}
         found |= {_unused_allowance(*each) for each in _unused_allowances(program, ignore)}
-    unreadable = [*read.unreadable, *((each.shown, each.fault) for each in read.files if each.fault)]
+    unreadable = [
+        *read.unreadable,
+        *((each.shown, each.fault) for each in read.files if each.fault),
+    ]
     found |= {_unreadable(shown, why) for shown, why in unreadable}
     ordered = sorted(found, key=lambda each: (each.where, each.line, each.rule, each.text))
     return Audit(
@@ -185,4 +194,6 @@ def _unused_allowance(module: Module, line: int, rules: frozenset[str]) -> Findi
 
 
 def _unreadable(shown: str, why: str) -> Finding:
-    return Finding(shown, "unreadable", f"it was not judged: {why}", "Mend it, or leave it out: --exclude.")
+    return Finding(
+        shown, "unreadable", f"it was not judged: {why}", "Mend it, or leave it out: --exclude."
+    )

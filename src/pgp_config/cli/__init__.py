@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 try:
-    import rich  # noqa: F401  the check belongs here, before a subcommand needs it
+    import httpx  # noqa: F401  the check belongs here, before a subcommand needs it
+    import rich  # noqa: F401  as above
     import typer
 except ImportError:  # pragma: no cover  # the extra is always there in the tests
     sys.exit("pgp-config needs its extra: pip install 'pgp-config[cli,emulator]'")
@@ -16,6 +17,7 @@ from pgp_config.cli.demo import demo
 from pgp_config.cli.emulator import emulator
 from pgp_config.cli.init import init
 from pgp_config.cli.rotate import rotate
+from pgp_config.cli.tail import tail
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +31,7 @@ app.command()(emulator)
 app.command()(init)
 # What is too much is refused by the command itself: it may be a value, and is not to be shown.
 app.command(context_settings={"allow_extra_args": True})(rotate)
+app.command()(tail)
 
 
 def main() -> None:

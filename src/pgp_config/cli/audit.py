@@ -123,7 +123,9 @@ def audit(  # noqa: PLR0917  typer makes options of them
     tests: Annotated[bool, typer.Option("--tests", help="Judge files of tests too.")] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Take 64 hexadecimal digits for a key, whatever they are called."),
+        typer.Option(
+            "--strict", help="Take 64 hexadecimal digits for a key, whatever they are called."
+        ),
     ] = False,
     form: Annotated[
         Literal["text", "json", "sarif"],
@@ -142,9 +144,15 @@ def audit(  # noqa: PLR0917  typer makes options of them
 
     It ends with 0 (nothing was found), 1 (something was), or 2 (wrong use, or nothing to audit; the rest is judged).
     """
-    names = _names(secret or [], container or [], tuple(["*.run.app", *(host or [])]), strict=strict)
+    names = _names(
+        secret or [], container or [], ("*.run.app", *(host or [])), strict=strict
+    )
     told = _Told(
-        paths=paths if paths is not None else [] if audit_log and (container or secret) else [Path()],
+        paths=paths
+        if paths is not None
+        else []
+        if audit_log and (container or secret)
+        else [Path()],
         names=names,
         exclude=exclude or (),
         ignore=_rules(ignore or ()),
@@ -159,14 +167,18 @@ def audit(  # noqa: PLR0917  typer makes options of them
 # -- what is given -----------------------------------------------------------------------------
 
 
-def _names(secrets: Iterable[str], containers: Sequence[str], hosts: tuple[str, ...], *, strict: bool) -> Names:
+def _names(
+    secrets: Iterable[str], containers: Sequence[str], hosts: tuple[str, ...], *, strict: bool
+) -> Names:
     classes: dict[str, set[str]] = {"dynamic": set(), "static": set()}
     confidential: set[str] = set()
     for each in secrets:
         name, _, kind = each.partition("=")
         if not name or kind not in {"", "dynamic", "static"}:
             # Not quoted: it may be a value given by mistake.
-            raise typer.BadParameter("Write NAME, NAME=dynamic or NAME=static.", param_hint="--secret")
+            raise typer.BadParameter(
+                "Write NAME, NAME=dynamic or NAME=static.", param_hint="--secret"
+            )
         classes[kind or "dynamic"].add(name)
         confidential.add(name)
     for found in _declared(containers):
@@ -201,7 +213,10 @@ def _is_key(secret: SecretProvider[Any]) -> bool:
 def _rules(given: Sequence[str]) -> Sequence[str]:
     for rule in given:
         if rule not in RULES:
-            raise typer.BadParameter(f"There is no rule {rule}; the rules are {', '.join(RULES)}.", param_hint="--ignore")
+            raise typer.BadParameter(
+                f"There is no rule {rule}; the rules are {', '.join(RULES)}.",
+                param_hint="--ignore",
+            )
     return given
 
 
@@ -260,7 +275,9 @@ class _Run:
 
     def _reading(self, log: Path, names: Names) -> Reading | None:
         if not names.everything:
-            self._errors.append("the audit log cannot be judged: no secret is known. Give --container or --secret")
+            self._errors.append(
+                "the audit log cannot be judged: no secret is known. Give --container or --secret"
+            )
             return None
         try:
             if log == _STDIN:
@@ -290,11 +307,15 @@ class _Run:
         if self._form == "sarif":
             self._show_errors()
 
-    def _show_lines(
-        self, findings: list[Finding], found: Audit, reading: Reading | None
-    ) -> None:
+    def _show_lines(self, findings: list[Finding], found: Audit, reading: Reading | None) -> None:
         for each in findings:
-            self._line((each.place, "bold"), ": ", (each.rule, "red"), f": {each.text}. ", (each.remedy, "dim"))
+            self._line(
+                (each.place, "bold"),
+                ": ",
+                (each.rule, "red"),
+                f": {each.text}. ",
+                (each.remedy, "dim"),
+            )
         if findings:
             self._line("")
         for note in reading.notes if reading else ():
@@ -314,7 +335,10 @@ class _Run:
             console.print(Text(_printable(f"{each}."), style="red"))
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
-        safe = [_printable(part) if isinstance(part, str) else (_printable(part[0]), part[1]) for part in parts]
+        safe = [
+            _printable(part) if isinstance(part, str) else (_printable(part[0]), part[1])
+            for part in parts
+        ]
         self._out.print(Text.assemble(*safe))
 
 
@@ -329,7 +353,9 @@ def _summary(findings: Sequence[Finding], found: Audit, reading: Reading | None)
         f"{_many(len(found.names.everything), 'secret')} known",
     ]
     if reading:
-        parts.append(f"{_many(reading.accesses, 'access', 'accesses')} and {_many(sum(reading.starts.values()), 'start')} in the log")
+        parts.append(
+            f"{_many(reading.accesses, 'access', 'accesses')} and {_many(sum(reading.starts.values()), 'start')} in the log"
+        )
     if found.allowed:
         parts.append(f"{len(found.allowed)} allowed by a comment")
     if found.tests:
@@ -342,7 +368,11 @@ def _many(count: int, one: str, more: str = "") -> str:
 
 
 def _document(
-    findings: Sequence[Finding], found: Audit, reading: Reading | None, errors: list[str], code: int
+    findings: Sequence[Finding],
+    found: Audit,
+    reading: Reading | None,
+    errors: list[str],
+    code: int,
 ) -> dict[str, Any]:
     names = found.names
     return {

@@ -34,7 +34,9 @@ def demo(
     console = Console(highlight=False, soft_wrap=True, quiet=as_json)
     try:
         with Stage() as stage:
-            console.print(f"Four threads serve requests. The key comes from {stage.where}.\n", markup=False)
+            console.print(
+                f"Four threads serve requests. The key comes from {stage.where}.\n", markup=False
+            )
             facts = Show(stage, lambda cue, on: _tell(console, cue, on)).run()
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
@@ -51,7 +53,9 @@ def _tell(console: Console, cue: Cue, stage: Stage) -> None:
     used = max(stage.by_version, default=0)
     counts = f"{stage.requests:6,} requests, {stage.failed} failed, key version {used} in use"
     console.print(
-        Text.assemble((f"{cue.at:4.1f} s  ", "bold cyan"), (counts, "dim"), "  ← ", (cue.told, "cyan"))
+        Text.assemble(
+            (f"{cue.at:4.1f} s  ", "bold cyan"), (counts, "dim"), "  ← ", (cue.told, "cyan")
+        )
     )
 
 
@@ -64,7 +68,12 @@ def _show(console: Console, facts: Facts) -> None:
     if _is_broken(facts):
         console.print(Text("A promise was broken. Please report this.", style="bold red"))
     else:
-        console.print(Text("Every promise was kept. Next: pgp-config init my-service --framework flask", style="bold green"))
+        console.print(
+            Text(
+                "Every promise was kept. Next: pgp-config init my-service --framework flask",
+                style="bold green",
+            )
+        )
 
 
 def _is_broken(facts: Facts) -> bool:

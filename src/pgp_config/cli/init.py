@@ -35,8 +35,27 @@ _SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9/?&=.,:%+_~@-]*")
 #: What the service imports, or what would hide one of these; a package of that name would be in the way.
 _TAKEN = frozenset(
     {
-        *("app", "dependency_injector", "fastapi", "flask", "google", "grpc", "gunicorn", "httpx", "mypy"),
-        *("pgp_config", "pgp_config_fastapi", "pgp_config_flask", "pip", "pydantic", "pytest", "ruff", "secrets"),
+        *(
+            "app",
+            "dependency_injector",
+            "fastapi",
+            "flask",
+            "google",
+            "grpc",
+            "gunicorn",
+            "httpx",
+            "mypy",
+        ),
+        *(
+            "pgp_config",
+            "pgp_config_fastapi",
+            "pgp_config_flask",
+            "pip",
+            "pydantic",
+            "pytest",
+            "ruff",
+            "secrets",
+        ),
         *("setuptools", "src", "starlette", "tests", "typing_extensions", "uvicorn", "werkzeug"),
     }
 )
@@ -86,13 +105,20 @@ def init(
         written = _make(target, _contents(name, framework, source))
     except OSError as fault:
         why = "it is there already, and not empty" if _is_filled(target) else type(fault).__name__
-        typer.echo(f"{target} cannot be made: {why}. Choose another name, or another folder: --in.", err=True)
+        typer.echo(
+            f"{target} cannot be made: {why}. Choose another name, or another folder: --in.",
+            err=True,
+        )
         raise typer.Exit(FAILED) from None
     if as_json:
-        typer.echo(json.dumps({"folder": str(target), "framework": framework, "files": written}, indent=2))
+        typer.echo(
+            json.dumps({"folder": str(target), "framework": framework, "files": written}, indent=2)
+        )
         return
     typer.echo(f"{target} is a {_title(framework)} service of {len(written)} files. Go on:")
-    typer.echo(f"  cd {target}\n  python -m venv .venv && .venv/bin/pip install -e '.[dev]'\n  .venv/bin/pytest")
+    typer.echo(
+        f"  cd {target}\n  python -m venv .venv && .venv/bin/pip install -e '.[dev]'\n  .venv/bin/pytest"
+    )
 
 
 # -- what is given -----------------------------------------------------------------------------
@@ -111,13 +137,17 @@ def _refuse_name(name: str) -> None:
         why = "is what the service imports, or a folder of it"
     if why:
         shown = "".join(c if c.isprintable() else "?" for c in name)
-        raise typer.BadParameter(f"{shown!r} {why}. Choose another one, such as my-service.", param_hint="NAME")
+        raise typer.BadParameter(
+            f"{shown!r} {why}. Choose another one, such as my-service.", param_hint="NAME"
+        )
 
 
 def _refuse_source(source: str) -> None:
     # It is not quoted: it may have a password in it.
     if not _SOURCE.fullmatch(source):
-        raise typer.BadParameter("It is no URL of a source, such as gsm://my-project or env:.", param_hint="--source")
+        raise typer.BadParameter(
+            "It is no URL of a source, such as gsm://my-project or env:.", param_hint="--source"
+        )
     if "@" in urlsplit(source).netloc:
         raise typer.BadParameter(
             "It has a user or a password in it, and would stand in the source code. Leave it out, and give the "

@@ -59,8 +59,14 @@ class Facts:
         in_time = self.uptake is not None and self.uptake <= self.max_age + SLACK
         calls_at_most = 2 * (self.seconds / self.max_age + 1) + 4
         return [
-            Promise(not self.failed and self.requests > 0, f"{self.requests:,} requests, {self.failed:,} failed"),
-            Promise(in_time, f"the new key was used {uptake}, without a restart (max_age is {self.max_age:g} s)"),
+            Promise(
+                not self.failed and self.requests > 0,
+                f"{self.requests:,} requests, {self.failed:,} failed",
+            ),
+            Promise(
+                in_time,
+                f"the new key was used {uptake}, without a restart (max_age is {self.max_age:g} s)",
+            ),
             Promise(not self.torn, f"{self.torn:,} requests saw two versions of the key"),
             Promise(
                 self.in_outage > 0,
@@ -70,6 +76,11 @@ class Facts:
                 0 < self.calls <= calls_at_most,
                 f"{self.calls:,} calls to Secret Manager for the key: they follow the clock, not the requests",
             ),
-            Promise(not self.static_calls, f"the static secret was asked for {self.static_calls:,} times while serving"),
-            Promise(not self.leaks, f"{self.leaks:,} of {self.lines:,} lines of the log show a value"),
+            Promise(
+                not self.static_calls,
+                f"the static secret was asked for {self.static_calls:,} times while serving",
+            ),
+            Promise(
+                not self.leaks, f"{self.leaks:,} of {self.lines:,} lines of the log show a value"
+            ),
         ]

@@ -140,7 +140,11 @@ class Stage:
             from pgp_config.sources.google import GoogleSecretManager  # noqa: PLC0415  as above
         except ImportError:
             memory = Memory()
-            return memory, Counting(memory), "versions in memory (pgp-config[emulator] has a Secret Manager)"
+            return (
+                memory,
+                Counting(memory),
+                "versions in memory (pgp-config[emulator] has a Secret Manager)",
+            )
         server = started.enter_context(SecretManagerEmulator(PROJECT))
         google = GoogleSecretManager(PROJECT, endpoint=server.endpoint)
         started.callback(google.close)
@@ -194,7 +198,7 @@ class Stage:
                 self._secrets.signing_key()
                 accepted = key in self._accepted
                 torn = self._secrets.api_key().get_secret_value() != key
-                version = self._secrets.api_key.version()
+                version = self._secrets.api_key.version() or 0
         except PgpConfigError:
             accepted, torn, version = False, False, 0
         with self._lock:
