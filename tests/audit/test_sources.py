@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pgp_config.audit import RULES, Names, audit_sources
+from pgp_config.audit import files as files_module
 
 ROOT = Path(__file__).parents[2]
 NAMES = Names(
@@ -229,7 +230,7 @@ def test_values_in_the_source(found, source, rule):
         "call({'FEE': '3', **other, 1: 2})",
         "API = 'https://api.example'",
         "SOME_URL = 'http://x.run.app'",
-        "SOME_URL = 'https://[x'",
+        "SOME_URL = 'https://[x.run.app'",
         "a, b = 1, 2",
     ],
 )
@@ -351,3 +352,404 @@ def test_classes_of_one_name_make_no_endless_circle(found):
         )
         == []
     )
+
+
+# -- what is known without being told ----------------------------------------------------------
+
+
+@pytest.fixture
+def audited(tmp_path):
+    """The audit of files that declare what they use, without any name given."""
+
+    def look(names=Names(frozenset()), **files):  # noqa: B008  a frozen constant
+        for name, text in files.items():
+            path = tmp_path / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        return audit_sources([tmp_path], names)
+
+    return look
+
+
+def rules(audit):
+    return [(each.place.rpartition("/")[2], each.rule) for each in audit.findings]
+
+
+DECLARED = """
+    from typing import Annotated
+    from pydantic import SecretStr
+    from pgp_config import DynamicSecret, KeyRing, SecretContainer, StaticSecret
+    Key = Annotated[SecretStr, 1]
+    class Service(SecretContainer):
+        api_key = DynamicSecret("API_KEY", Key)
+        ring = KeyRing("WEBHOOK_KEY")
+        signing = StaticSecret("SIGNING_KEY")
+        fee = DynamicSecret("FLAT_FEE", float)
+        client = Client(api_key, ring, signing, fee)
+    unnamed = DynamicSecret(name_of())
+    secrets = Service(source=source)
+"""
+
+
+def test_names_and_classes_are_taken_from_the_sources(audited):
+    audit = audited(container=DECLARED)
+    assert audit.findings == []
+    assert audit.names.dynamic == {"API_KEY", "WEBHOOK_KEY", "FLAT_FEE"}
+    assert audit.names.static == {"SIGNING_KEY"}
+    assert audit.names.confidential == {"API_KEY", "WEBHOOK_KEY", "SIGNING_KEY"}
+    assert (audit.containers, audit.files, audit.tests, audit.empty) == (["Service"], 1, 0, [])
+
+
+def test_a_name_that_is_static_here_and_dynamic_there_is_held_to_the_stricter_rules(audited):
+    other = "class Other(SecretContainer):\n    x = StaticSecret('API_KEY')\n    y = C(x)\n"
+    audit = audited(one__container=DECLARED, two__container=other)
+    assert audit.names.static == {"SIGNING_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("from container import secrets\nKEY = secrets.api_key()", 2),
+        (
+            "from container import secrets\nclient = Client(secrets.api_key().get_secret_value())",
+            2,
+        ),
+        ("import container\nKEY = container.secrets.api_key()", 2),
+        ("import container\nKEY = container.Service.api_key()", 2),
+        ("from container import Service\ns = Service(source=x)\nKEY = s.ring()", 3),
+        ("from container import secrets\ndef f(key=secrets.api_key()): ...", 2),
+        ("from container import secrets\ndef f(*, a, key=secrets.api_key()): ...", 2),
+        ("from container import secrets\nf = lambda key=secrets.api_key(): key", 2),
+        ("from container import secrets\n@with_key(secrets.api_key())\ndef f(): ...", 2),
+        ("from container import secrets\nclass C:\n    key = secrets.api_key()", 3),
+        (
+            "from container import secrets\ndef create():\n    return secrets.api_key()\ncreate()",
+            3,
+        ),
+        ("from container import secrets\nif not TYPE:\n    KEY = secrets.api_key()", 3),
+        ("from container import secrets\nwith open('x') as f:\n    KEY = secrets.api_key()", 3),
+    ],
+)
+def test_a_dynamic_secret_that_is_read_while_a_module_is_imported(audited, source, line):
+    audit = audited(container=DECLARED, app=source)
+    assert rules(audit) == [(f"app.py:{line}", "import-read")]
+    assert audit.findings[0].secret in {"API_KEY", "WEBHOOK_KEY"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from container import secrets\ndef f():\n    return secrets.api_key()",
+        "from container import secrets\nf = lambda: secrets.api_key()",
+        "from container import secrets\nKEY = secrets.signing()",
+        "from container import secrets\nKEY = secrets.api_key",
+        "from container import secrets\nif __name__ == '__main__':\n    print(secrets.api_key())",
+        "from container import secrets\nwith request_scope():\n    secrets.api_key()",
+        "from typing import TYPE_CHECKING\nfrom container import secrets\nif TYPE_CHECKING:\n    secrets.api_key()",
+        "from other import secrets\nKEY = secrets.api_key()",
+        "from container import source\nKEY = source.api_key()",
+        "from container import secrets\ndef g(): g()\ng()",
+        "KEY = call().api_key()",
+        "from container import secrets\nclass C:\n    def m(self):\n        return secrets.api_key()",
+    ],
+)
+def test_what_is_no_read_at_import(audited, source):
+    assert rules(audited(container=DECLARED, app=source)) == []
+
+
+def test_the_function_that_reads_at_import_is_named(audited):
+    source = "from container import secrets\ndef create():\n    return secrets.api_key()\napp = create()\n"
+    (finding,) = audited(container=DECLARED, app=source).findings
+    assert "while the module is imported, by create()" in finding.text
+
+
+def test_a_container_that_evaluates_its_own_secret(audited):
+    container = """
+        class Service(SecretContainer):
+            api_key = DynamicSecret("API_KEY")
+            client = providers.Singleton(Client, key=api_key())
+    """
+    assert rules(audited(container=container)) == [("container.py:4", "import-read")]
+
+
+# -- the environment, through others -----------------------------------------------------------
+
+
+CONFIG = """
+    import os
+    class ConfigManager:
+        def get(self, name, default=None):
+            return os.getenv(name, default)
+        def fetch_secret(self, name):
+            return self.get(name)
+    config_manager = ConfigManager()
+    def read(name):
+        return os.environ[name]
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from config import config_manager\nconfig_manager.get('API_KEY')",
+        "from config import ConfigManager\nc = ConfigManager(); c.get('API_KEY')",
+        "import config\nconfig.config_manager.get('API_KEY')",
+        "from config import config_manager\nconfig_manager.fetch_secret('API_KEY')",
+        "from config import read\nread('API_KEY')",
+        "from config import read as r\nr(name='API_KEY')",
+        "import config\nconfig.read('API_KEY')",
+    ],
+)
+def test_a_config_manager_is_seen_through(audited, source):
+    audit = audited(container=DECLARED, config=CONFIG, app=source)
+    assert rules(audit) == [("app.py:2", "env-read")]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from config import config_manager\nconfig_manager.get('HOME')",
+        "headers = {}\nheaders.get('API_KEY')",
+        "from other import thing\nthing.get('API_KEY')",
+        "def read(name): ...\nread('API_KEY')",
+        "from elsewhere import read\nread('API_KEY')",
+        "from config import read\nread()",
+        "call().get('API_KEY')",
+    ],
+)
+def test_what_is_called_like_a_helper_and_is_none(audited, source):
+    assert rules(audited(container=DECLARED, config=CONFIG, app__x=source)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from decouple import config\nconfig('API_KEY')",
+        "from environs import Env; env = Env()\nenv.str('API_KEY')",
+        "import environ; env = environ.Env()\nenv('API_KEY')",
+        "from starlette.config import Config; c = Config('.env')\nc('API_KEY')",
+    ],
+)
+def test_libraries_that_read_the_environment(audited, source):
+    assert rules(audited(container=DECLARED, app=source)) == [("app.py:2", "env-read")]
+
+
+def test_fields_of_settings_classes(audited):
+    source = """
+        from pydantic_settings import BaseSettings, SettingsConfigDict
+        class Plain(BaseSettings):
+            api_key: str
+            home: str
+            x = 1
+        class Prefixed(BaseSettings):
+            model_config = SettingsConfigDict(extra="ignore", env_prefix="FLAT_")
+            fee: float
+            api_key: str
+    """
+    assert rules(audited(container=DECLARED, app=source)) == [
+        ("app.py:4", "env-read"),
+        ("app.py:9", "env-read"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["STRIPE_API_KEY", "DB_PASSWORD", "SLACK_TOKEN"])
+def test_a_name_that_says_secret_and_is_declared_by_none(audited, name):
+    audit = audited(app=f"import os\nos.getenv('{name}')")
+    assert rules(audit) == [("app.py:2", "env-secret")]
+    assert audit.findings[0].secret == name
+
+
+@pytest.mark.parametrize("name", ["PGP_CONFIG_TOKEN", "MAX_TOKENS", "TOKEN_URL", "PASSWORD_FILE"])
+def test_a_name_that_only_has_such_a_word_in_it(audited, name):
+    assert rules(audited(app=f"import os\nos.getenv('{name}')")) == []
+
+
+def test_a_parameter_is_told_where_the_function_is_called(audited):
+    app = "from config import read\nread(name())\ndef own(n):\n    return read(n)\nread(*names)\n"
+    audit = audited(s__container=DECLARED, s__config=CONFIG, s__app=app)
+    assert rules(audit) == [("app.py:2", "env-unknown"), ("app.py:5", "env-unknown")]
+
+
+# -- literals ----------------------------------------------------------------------------------
+
+RANDOM = "a8f3kd9201lmz0qpw47x"
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        (f"db_password = '{RANDOM}'", "hard-coded-secret"),
+        (f"connect(password='{RANDOM}')", "hard-coded-secret"),
+        ("x = 'AKIAABCDEFGHIJKLMNOP'", "hard-coded-token"),
+        (f"x = 'ghp_{'a1' * 18}'", "hard-coded-token"),
+        (f"x = 'sk_live_{'a1' * 10}'", "hard-coded-token"),
+        (f"private_key = '0x{HEX}'", "hard-coded-hex-key"),
+        (f"API_KEY = '{' '.join(['legal'] * 12)}'", "hard-coded-value"),
+    ],
+)
+def test_values_that_nobody_declared(audited, source, rule):
+    audit = audited(Names(frozenset(), confidential=frozenset({"API_KEY"})), a=source)
+    assert rules(audit) == [("a.py:1", rule)]
+    for canary in (RANDOM, HEX, "AKIA", "ghp_", "legal", "sk_live"):
+        assert canary not in str(audit)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "password = 'hunter2'",
+        "password = 'correct horse battery staple 1'",
+        "token = 'https://issuer.example/oauth2/token/v1'",
+        "api_key = 'your-api-key-goes-here-123'",
+        "auth_token = 'xxxxxxxxxxxxxxxxxxxxxxx1'",
+        "token = 'aaaaaaaaaaaaaaaaaaaaaaa1'",
+        "token = '/run/secrets/api-token-12345'",
+        "token = '!#$%&*+-.^_`|~0123456789abc'",
+        "token = 'abcdefghijklmnopqrstuv'",
+        "token = '01234567890123456789'",
+        f"keyed = '{RANDOM}'",
+        f"EXPECTED = '{HEX}'",
+        f"transaction = '0x{HEX}'",
+        "x = 'AKIAIOSFODNN7EXAMPLE'",
+        "call(api_key='X-Api-Key')",
+        "API_KEY = 'partner-api-key'",
+        "call({'API_KEY': 'the key of the partner'})",
+        "with request_scope(values={'API_KEY': 'k-1'}): ...",
+        "policy = ReloadPolicy(exceptions={'API_KEY': 'verifies'})",
+    ],
+)
+def test_what_only_looks_like_a_value(audited, source):
+    names = Names(frozenset({"API_KEY"}), confidential=frozenset({"API_KEY"}))
+    assert rules(audited(names, a=source)) == []
+
+
+# -- uses --------------------------------------------------------------------------------------
+
+
+def test_a_use_in_another_folder_counts_and_one_of_another_container_does_not(audited):
+    one = "class One(SecretContainer):\n    fee = DynamicSecret('FEE_ONE')\n"
+    two = "class Two(SecretContainer):\n    other = DynamicSecret('FEE_TWO')\n"
+    using = "secrets.fee()\nsecrets.other()\n"
+    assert rules(audited(one__container=one, two__container=two, two__app=using)) == [
+        ("container.py:2", "unused")
+    ]
+    assert rules(audited(api__app=using)) == []
+
+
+def test_an_attribute_of_what_is_no_container_is_no_use_of_a_secret(audited):
+    files = {
+        "one__container": "class One(SecretContainer):\n    fee = DynamicSecret('FEE')\n    x = C(fee)\n",
+        "two__container": "class Two(SecretContainer):\n    key = DynamicSecret('KEY_TWO')\n    x = C(key)\n",
+    }
+    assert rules(audited(**files, two__app="invoice.fee\nx = 'FEE'\ncall().fee\n")) == []
+    found = audited(
+        two__app="Two.fee\nlocal = Two(source=s)\nlocal.fee()\nsecrets.key()\nx = 'KEY_TWO'\n"
+    )
+    assert rules(found) == [("app.py:1", "undeclared"), ("app.py:3", "undeclared")]
+
+
+# -- comments ----------------------------------------------------------------------------------
+
+
+def test_a_comment_lets_one_rule_pass_and_its_reason_is_kept(audited):
+    audit = audited(
+        a="""
+        import os
+        os.getenv("DB_PASSWORD")  # pgp-config: allow[env-secret, env-read] set by the test bench
+        os.getenv("DB_PASSWORD")  # pgp-config: allow[env-read] another rule
+        text = "# pgp-config: allow[env-read] in a string it is none"
+        x = 1  # pgp-config: allow[no-such-rule] for nothing
+        """
+    )
+    assert [(each.place.rpartition("/")[2], each.reason) for each in audit.allowed] == [
+        ("a.py:3", "set by the test bench")
+    ]
+    assert rules(audit) == [
+        ("a.py:4", "env-secret"),
+        ("a.py:4", "unused-allow"),
+        ("a.py:6", "unused-allow"),
+    ]
+    assert "no-such-rule pass, and there is no such rule" in audit.findings[2].text
+
+
+def test_rules_that_are_ignored_need_no_comment(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "import os\n"
+        "os.getenv('DB_PASSWORD')  # pgp-config: allow[env-secret] why\n"
+        "x = 1  # pgp-config: allow why\n"
+        "y = 1  # pgp-config: allow[unused] why\n"
+    )
+    found = audit_sources([tmp_path], ignore=["env-secret"]).findings
+    assert [(each.line, each.rule) for each in found] == [(4, "unused-allow")]
+    assert audit_sources([tmp_path], ignore=["env-secret", "unused-allow"]).findings == []
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def test_files_of_tests_are_left_out_unless_they_are_asked_for(tmp_path):
+    for name in ("tests/helpers.py", "test_a.py", "a_test.py", "conftest.py", "contest.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("import os\nos.getenv('DB_PASSWORD')\n")
+    audit = audit_sources([tmp_path])
+    assert ([each.where[-10:] for each in audit.findings], audit.tests) == (["contest.py"], 4)
+    assert len(audit_sources([tmp_path], tests=True).findings) == 5
+    assert len(audit_sources([tmp_path / "test_a.py", tmp_path / "test_a.py"]).findings) == 1
+
+
+def test_folders_of_others_and_excluded_ones_are_left_out(tmp_path):
+    for folder in (".hidden", "node_modules", "env", "generated", "deep/generated", "kept"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.py").write_text("import os\nos.getenv('DB_PASSWORD')\n")
+    (tmp_path / "env" / "pyvenv.cfg").write_text("")
+    audit = audit_sources([tmp_path], exclude=["generated", "kept/b*"])
+    assert [each.where.rpartition("/")[0][-4:] for each in audit.findings] == ["kept"]
+
+
+def test_what_cannot_be_read_does_not_end_the_audit(tmp_path, monkeypatch):
+    monkeypatch.setattr(files_module, "MOST_BYTES", 30_000)
+    (tmp_path / "binary.py").write_bytes(b"\x00\x01token")
+    (tmp_path / "cookie.py").write_bytes(b"# coding: no-such-coding\ntoken = 1")
+    (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "deep.py").write_text(f"token = {'-' * 29_000}1")
+    (tmp_path / "huge.py").write_text("#" * 30_001)
+    (tmp_path / "latin.py").write_bytes(
+        b"# coding: latin-1\nx = '\xff'; import os; os.getenv('A_TOKEN')"
+    )
+    (tmp_path / "other.py").write_text("print 'python 2, of which nothing matters'")
+    (tmp_path / "warns.py").write_text("token = '\\d' is 'x'")
+    found = audit_sources([tmp_path]).findings
+    assert [(each.where.rpartition("/")[2], each.rule) for each in found] == [
+        ("binary.py", "unreadable"),
+        ("cookie.py", "unreadable"),
+        ("dangling.py", "unreadable"),
+        ("deep.py", "unreadable"),
+        ("huge.py", "unreadable"),
+        ("latin.py", "env-secret"),
+    ]
+    assert "it has 30,001 bytes, and more than 30,000 are not read" in found[4].text
+
+
+def test_modules_of_folders_without_an_init_are_found_by_their_path(audited):
+    files = {
+        "src__shop__names": "KEY = 'DB_PASSWORD'\n",
+        "src__shop__app": "import os\nfrom shop.names import KEY\nos.getenv(KEY)\n",
+        "one__same": "KEY = 'A'",
+        "two__same": "KEY = 'B'",
+        "src__shop__amb": "import os\nfrom same import KEY\nos.getenv(KEY)\n",
+    }
+    assert rules(audited(**files)) == [("app.py:3", "env-secret")]
+
+
+def test_garbage_collection_is_as_it_was(tmp_path):
+    import gc
+
+    (tmp_path / "a.py").write_text("")
+    audit_sources([tmp_path])
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        audit_sources([tmp_path])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -143,9 +143,10 @@ def _holds_a_key(module: Module, declared: ast.expr | None) -> bool:
     """Whether a declared type is one of keys; without one it is a `SecretStr`."""
     if declared is None:
         return True
-    if isinstance(declared, ast.Name):
-        declared = module.constants.get(declared.id, declared)
-    return any(word in ast.unparse(declared) for word in ("SecretStr", "SecretBytes", "bytes"))
+    meant = module.constants.get(getattr(declared, "id", ""), declared)
+    # Walked and not unparsed, which a deep expression would end by its recursion.
+    words = {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(meant)}
+    return bool(words & {"SecretStr", "SecretBytes", "bytes"})
 
 
 # -- unused ------------------------------------------------------------------------------------

@@ -28,9 +28,6 @@ WORDS = ("environ", "getenv", "decouple", "starlette.config", "basesettings")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-#: A helper that calls a helper, and so on: in a row at most.
-_DEPTH = 4
-
 _DECLARE = "Declare it in the container, and take it from there."
 
 
@@ -210,7 +207,8 @@ def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
 def helpers_of(program: Program) -> Helpers:
     """The functions of a program that look one of their parameters up, themselves or through others."""
     found: Helpers = {}
-    for _ in range(_DEPTH):
+    before = -1
+    while len(found) > before:
         before = len(found)
         for module in program.modules:
             words = ("environ", "getenv", *found)
@@ -222,8 +220,6 @@ def helpers_of(program: Program) -> Helpers:
                     if looked_up is not None:
                         place, name = looked_up
                         found[function.name] = Helper(module, is_method, place, name)
-        if len(found) == before:
-            break
     return found
 
 

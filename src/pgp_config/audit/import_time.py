@@ -126,16 +126,14 @@ def _defaults(arguments: ast.arguments) -> list[ast.expr]:
 
 def _is_of_programs(test: ast.expr) -> bool:
     """`if __name__ == "__main__"`, and `if TYPE_CHECKING`."""
-    return any(
-        isinstance(node, ast.Name | ast.Attribute)
-        and (getattr(node, "id", "") == "__name__" or "TYPE_CHECKING" in ast.unparse(node))
-        for node in ast.walk(test)
-    )
+    return bool(_names_in(test) & {"__name__", "TYPE_CHECKING"})
 
 
 def _is_scope(item: ast.withitem) -> bool:
     """`with request_scope()`: what is read in it is a job's."""
-    called = (
-        item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr
-    )
-    return "request_scope" in ast.unparse(called)
+    return "request_scope" in _names_in(item.context_expr)
+
+
+def _names_in(node: ast.expr) -> set[str]:
+    # Not unparsed: a deep expression would end that by its recursion.
+    return {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}

@@ -171,6 +171,8 @@ def _is_label(name: str, value: str) -> bool:
 
 def _is_random(value: str) -> bool:
     """Whether a text looks made by a generator: letters and digits, long, of many characters."""
+    if any(shape.search(value) for shape in _SHAPES.values()):
+        return False  # it is told by its shape already, or is a digest
     if len(value) < _LENGTH or _STANDS_FOR.search(value) or not _ALPHABET.fullmatch(value):
         return False
     if re.search(r"\d", value) is None or re.search(r"[A-Za-z]", value) is None:

@@ -211,7 +211,7 @@ class Program:
 
     def __init__(self, modules: Iterable[Module], named: Callable[[str], Module | None]) -> None:
         self.modules = list(modules)
-        self._find = named
+        self.named = named
 
     def text(self, node: ast.AST | None, module: Module, depth: int = _DEPTH) -> str | None:
         """The text that an expression gives; None if that cannot be told without running it.
@@ -279,7 +279,7 @@ class Program:
         """The module in which a dotted name is, and its name there."""
         parts = dotted.split(".")
         for cut in range(len(parts) - 1, 0, -1):
-            other = self._find(".".join(parts[:cut]))
+            other = self.named(".".join(parts[:cut]))
             if other is not None:
                 return other, ".".join(parts[cut:])
         return None, dotted

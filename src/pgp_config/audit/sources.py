@@ -128,7 +128,17 @@ def _program(files: Sequence[SourceFile], names: Names) -> tuple[Program, Names]
         *(glob.strip("*").lower() for glob in names.hosts),
         "pgp-config:",
     }
-    return Program(_modules(files, words, SHAPE_PATTERNS), find), names
+    program = Program(_modules(files, words, SHAPE_PATTERNS), find)
+    return _with_callers(program, files, units_of(containers)), names
+
+
+def _with_callers(
+    program: Program, files: Sequence[SourceFile], units: Sequence[declarations.Unit]
+) -> Program:
+    """With those that call what reads the environment, where a call that cannot be told is found."""
+    beside = [file for file in files if any(unit.folder in file.path.parents for unit in units)]
+    modules = [*program.modules, *_modules(beside, map(str.lower, helpers_of(program)))]
+    return Program(dict.fromkeys(modules), program.named)
 
 
 def _modules(

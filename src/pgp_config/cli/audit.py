@@ -144,9 +144,7 @@ def audit(  # noqa: PLR0917  typer makes options of them
 
     It ends with 0 (nothing was found), 1 (something was), or 2 (wrong use, or nothing to audit; the rest is judged).
     """
-    names = _names(
-        secret or [], container or [], ("*.run.app", *(host or [])), strict=strict
-    )
+    names = _names(secret or [], container or [], ("*.run.app", *(host or [])), strict=strict)
     told = _Told(
         paths=paths
         if paths is not None

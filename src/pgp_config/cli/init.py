@@ -204,10 +204,9 @@ def _templates(folder: Traversable, path: str) -> Iterator[tuple[str, Traversabl
     for each in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if each.is_dir():
             yield from _templates(each, f"{path}{each.name}/")
-        elif each.name.endswith(".tmpl"):
-            plain = each.name.removesuffix(".tmpl")
+        else:
             # A .gitignore of the templates' own would take files out of the wheel.
-            yield f"{path}{re.sub('^dot-', '.', plain)}", each
+            yield f"{path}{re.sub('^dot-', '.', each.name.removesuffix('.tmpl'))}", each
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:

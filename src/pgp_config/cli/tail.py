@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import httpx
@@ -25,6 +26,9 @@ FAILED, INTERRUPTED = 1, 130
 TIMEOUT = 10.0
 
 _STYLES = {"error": "red", "warning": "yellow", "info": "green"}
+
+#: A host's name or address; httpx takes anything, and would look for it for ever.
+_HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 
 #: Hosts to which a header may go without TLS: this machine.
 _LOCAL = {"127.0.0.1", "::1", "localhost"}
@@ -106,7 +110,7 @@ def _data_url(url: str) -> httpx.URL:
         found = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
         found = httpx.URL("")
-    if found.scheme not in {"http", "https"} or not found.host:
+    if found.scheme not in {"http", "https"} or not _HOST.fullmatch(found.raw_host):
         raise typer.BadParameter(
             "It is no URL such as https://my-service.example/_secrets.", param_hint="URL"
         )
