@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pgp_config.audit import RULES, Names, audit_sources, judge, read_export
 from pgp_config.audit.sarif import sarif
+from pgp_config.cli.output import printable
 from pgp_config.cli.targets import METAVAR, targets_of
 from pgp_config.errors import PgpConfigError
 from pgp_config.key_rings import Keys
@@ -330,19 +331,14 @@ class _Run:
     def _show_errors(self) -> None:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         for each in self._errors:
-            console.print(Text(_printable(f"{each}."), style="red"))
+            console.print(Text(printable(f"{each}."), style="red"))
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
         safe = [
-            _printable(part) if isinstance(part, str) else (_printable(part[0]), part[1])
+            printable(part) if isinstance(part, str) else (printable(part[0]), part[1])
             for part in parts
         ]
         self._out.print(Text.assemble(*safe))
-
-
-def _printable(text: str) -> str:
-    """Text of which no terminal takes orders: names of files may be anybody's."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _summary(findings: Sequence[Finding], found: Audit, reading: Reading | None) -> str:
@@ -374,7 +370,6 @@ def _document(
 ) -> dict[str, Any]:
     names = found.names
     return {
-        "exit_code": code,
         "findings": [_facts(each) for each in findings],
         "allowed": [{**_facts(each), "reason": each.reason} for each in found.allowed],
         "errors": errors,
@@ -385,6 +380,8 @@ def _document(
         "audit_log": None
         if reading is None
         else {"accesses": reading.accesses, "starts": reading.starts, "notes": reading.notes},
+        "error": None,
+        "exit_code": code,
     }
 
 

@@ -29,7 +29,7 @@ def demo(
     Four threads serve requests, each of which reads an API key and calls a partner with it. Meanwhile the key is
     rotated, the old one is disabled, and its source goes away and comes back.
 
-    It ends with 0 if every promise was kept, with 1 if one was broken, or with 130 if it was interrupted.
+    It ends with 0 if every promise was kept, with 1 if one was broken, with 2 for a wrong use, or with 130 if it was interrupted.
     """
     console = Console(highlight=False, soft_wrap=True, quiet=as_json)
     try:
@@ -85,4 +85,6 @@ def _document(facts: Facts) -> dict[str, object]:
         "kept": not _is_broken(facts),
         "promises": [asdict(promise) for promise in facts.promises()],
         "measured": asdict(facts),
+        "error": None,
+        "exit_code": BROKEN if _is_broken(facts) else 0,
     }

@@ -105,20 +105,28 @@ def init(
         written = _make(target, _contents(name, framework, source))
     except OSError as fault:
         why = "it is there already, and not empty" if _is_filled(target) else type(fault).__name__
-        typer.echo(
-            f"{target} cannot be made: {why}. Choose another name, or another folder: --in.",
-            err=True,
-        )
+        text = f"{target} cannot be made: {why}. Choose another name, or another folder: --in."
+        typer.echo(text, err=True)
+        if as_json:
+            typer.echo(
+                _document(target, framework, [], {"type": type(fault).__name__, "text": text})
+            )
         raise typer.Exit(FAILED) from None
     if as_json:
-        typer.echo(
-            json.dumps({"folder": str(target), "framework": framework, "files": written}, indent=2)
-        )
+        typer.echo(_document(target, framework, written, None))
         return
     typer.echo(f"{target} is a {_title(framework)} service of {len(written)} files. Go on:")
     typer.echo(
         f"  cd {target}\n  python -m venv .venv && .venv/bin/pip install -e '.[dev]'\n  .venv/bin/pytest"
     )
+
+
+def _document(
+    target: Path, framework: Framework, written: list[str], error: dict[str, str] | None
+) -> str:
+    code = 0 if error is None else FAILED
+    document = {"folder": str(target), "framework": framework, "files": written}
+    return json.dumps({**document, "error": error, "exit_code": code}, indent=2)
 
 
 # -- what is given -----------------------------------------------------------------------------
@@ -136,9 +144,9 @@ def _refuse_name(name: str) -> None:
     elif package in _TAKEN:
         why = "is what the service imports, or a folder of it"
     if why:
-        shown = "".join(c if c.isprintable() else "?" for c in name)
+        # It is not quoted: it may be a value given by mistake.
         raise typer.BadParameter(
-            f"{shown!r} {why}. Choose another one, such as my-service.", param_hint="NAME"
+            f"It {why}. Choose another one, such as my-service.", param_hint="NAME"
         )
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pgp_config.cli.following import Ended, Follower
+from pgp_config.cli.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ def tail(  # noqa: PLR0917  typer makes options of them
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="An environment variable that holds a header, 'Authorization: Bearer …'; may be repeated.",
+            help="An environment variable that holds a header, 'Authorization: Bearer TOKEN'; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -91,7 +92,7 @@ def tail(  # noqa: PLR0917  typer makes options of them
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if fault is not None:
-        typer.echo(_printable(fault), err=True)
+        typer.echo(printable(fault), err=True)
         raise typer.Exit(FAILED)
 
 
@@ -129,7 +130,7 @@ def _headers(given: list[str] | tuple[()], variables: list[str] | tuple[()]) -> 
         line = os.environ.get(name)
         if line is None:
             raise typer.BadParameter(
-                f"There is no variable {_printable(name)}.", param_hint="--header-env"
+                f"There is no variable {printable(name)}.", param_hint="--header-env"
             )
         lines.append((line, "--header-env"))
     headers = {}
@@ -149,12 +150,12 @@ def _headers(given: list[str] | tuple[()], variables: list[str] | tuple[()]) -> 
 def _shown(console: Console) -> Callable[[Told], object]:
     def show(told: Told) -> None:
         if told.event is None:
-            console.print(Text(_printable(told.text), style="cyan"))
+            console.print(Text(printable(told.text), style="cyan"))
             return
         style = _STYLES.get(str(told.event["level"]), "")
         console.print(
             Text.assemble(
-                (f"{_printable(str(told.event['at']))}  ", "dim"), (_printable(told.text), style)
+                (f"{printable(str(told.event['at']))}  ", "dim"), (printable(told.text), style)
             )
         )
 
@@ -164,8 +165,3 @@ def _shown(console: Console) -> Callable[[Told], object]:
 def _json_line(told: Told) -> None:
     line = {"type": told.kind, "instance": told.instance, "text": told.text, "event": told.event}
     typer.echo(json.dumps(line))
-
-
-def _printable(text: str) -> str:
-    """Text of which no terminal takes orders: it comes from a server."""
-    return "".join(c if c.isprintable() else "?" for c in text)

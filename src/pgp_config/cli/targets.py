@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 #: How an argument is written; for the help texts.
-METAVAR = "[SERVICE=]MODULE:NAME"
+METAVAR = "CONTAINER"
 
 HELP = (
-    "A container: an instance, a class, or a function without arguments that makes one. SERVICE= says what its "
-    "service is called."
+    "MODULE:NAME of a container: an instance, a class, or a function without arguments that makes one. "
+    "SERVICE=MODULE:NAME says what its service is called."
 )
 
 
@@ -59,7 +59,9 @@ def targets_of(names: Sequence[str]) -> Iterator[list[Target]]:
         with contextlib.redirect_stdout(sys.stderr):
             found = [_target(name, ends) for name in names]
         if not found:
-            raise DeclarationError("no container was named", remedy=f"Name one: {METAVAR}.")
+            raise DeclarationError(
+                "no container was named", remedy="Name one: my_service.secrets:MyContainer."
+            )
         yield found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers
 
@@ -70,17 +70,7 @@ def freshness_of(secret: SecretProvider[Any]) -> Freshness:
 
 
 def type_name_of(secret: SecretProvider[Any]) -> str:
-    """A secret's declared type as people write it, such as `SecretStr`; of an Annotated one what it annotates."""
-    return _name_of(secret.spec.decoder.declared)
+    """A secret's declared type as people write it, such as `SecretStr`."""
+    from pgp_config.secret import type_name  # noqa: PLC0415  it imports pydantic
 
-
-def _name_of(declared: Any) -> str:  # noqa: ANN401  any type
-    origin, parts = get_origin(declared), get_args(declared)
-    if origin is Annotated:
-        return _name_of(parts[0])
-    if origin is Literal:  # what it allows may be all that there is to know
-        return "Literal"
-    if origin is not None and parts:
-        inner = ", ".join(_name_of(part) for part in parts)
-        return f"{_name_of(origin)}[{inner}]"
-    return getattr(declared, "__name__", None) or str(declared)
+    return type_name(secret.spec.decoder.declared)

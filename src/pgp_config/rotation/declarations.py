@@ -25,7 +25,7 @@ def declarations_of(
     Args:
         name: The secret's name.
         containers: `module:attribute` of container classes or instances, or of catalogues: mappings by name of
-            objects with `secret()`.
+            objects with `secret()`. A service's name and `=` may stand before it.
         declared: `module:attribute` of a type, where no container declares it.
 
     Raises:
@@ -39,7 +39,7 @@ def declarations_of(
     found: list[Declaration] = [
         secret
         for path in containers
-        for secret in _secrets_in(path, imported(path))
+        for secret in _secrets_in(path, imported(path.rpartition("=")[2]))
         if secret.name == name
     ]
     if not found:

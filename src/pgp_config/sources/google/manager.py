@@ -213,8 +213,13 @@ class GoogleSecretManager:
         Raises:
             SecretNotFound: If Secret Manager can have none of that name.
         """
+        return f"{self.parent}/secrets/{arguments.checked_name(name)}"
+
+    @property
+    def parent(self) -> str:
+        """The resource name of what holds its secrets: the project, or a location of it."""
         where = f"/locations/{self._location}" if self._location else ""
-        return f"projects/{self._project}{where}/secrets/{arguments.checked_name(name)}"
+        return f"projects/{self._project}{where}"
 
     @property
     def project(self) -> str:

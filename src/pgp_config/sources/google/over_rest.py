@@ -37,7 +37,7 @@ MOST_ATTEMPTS = 32
 #: Bytes of an answer at most: a payload has 64 KiB, which base64 makes a third longer.
 MOST_BYTES = 1024 * 1024
 
-_HOST = "secretmanager.googleapis.com"
+_HOST, _PROJECTS_HOST = "secretmanager.googleapis.com", "cloudresourcemanager.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
@@ -48,13 +48,19 @@ class RestClient:
         session: Adds the credentials; it is closed with this.
         server: Such as `"https://secretmanager.googleapis.com"`.
         user_agent: Who asks; our own name comes after it.
+        projects: The server that answers for projects, if that is another one.
     """
 
     def __init__(
-        self, session: requests.Session, server: str, user_agent: str | None = None
+        self,
+        session: requests.Session,
+        server: str,
+        user_agent: str | None = None,
+        projects: str | None = None,
     ) -> None:
         self._session = session
         self._server = server
+        self._projects = projects or server
         self._free = threading.BoundedSemaphore(MOST_ATTEMPTS)
         session.headers["User-Agent"] = " ".join(filter(None, (user_agent, "pgp-config")))
         scheme = server.partition("//")[0] + "//"
@@ -75,6 +81,8 @@ class RestClient:
         timeout: float,
         body: bytes | None,
         read: Callable[[bytes], T],
+        *,
+        of_project: bool = False,
     ) -> T:
         """One attempt at a request.
 
@@ -88,6 +96,7 @@ class RestClient:
             timeout: Seconds.
             body: JSON, if any.
             read: Makes the result of an answer's body.
+            of_project: Whether it is about the project itself, for which Resource Manager answers.
 
         Raises:
             StatusFault: If the answer is not OK, or there is none.
@@ -95,10 +104,11 @@ class RestClient:
         """
         deadline = time.monotonic() + timeout
         outcome: Future[T] = Future()
+        url = f"{self._projects if of_project else self._server}/v1/{path}"
 
         def attempt() -> None:
             try:
-                outcome.set_result(read(self._send(verb, path, timeout, body)))
+                outcome.set_result(read(self._send(verb, url, timeout, body)))
             except BaseException as fault:  # noqa: BLE001  raised where the outcome is waited for
                 outcome.set_exception(fault)
             finally:
@@ -123,11 +133,11 @@ class RestClient:
             self._free.release()
             raise
 
-    def _send(self, verb: str, path: str, timeout: float, body: bytes | None) -> bytes:
+    def _send(self, verb: str, url: str, timeout: float, body: bytes | None) -> bytes:
         try:
             with self._session.request(
                 verb,
-                f"{self._server}/v1/{path}",
+                url,
                 data=body,
                 headers=None if body is None else {"Content-Type": "application/json"},
                 timeout=timeout,
@@ -161,7 +171,9 @@ def connect(
         session.trust_env = False
         return RestClient(session, f"http://{endpoint}", user_agent)
     host = f"secretmanager.{location}.rep.googleapis.com" if location else _HOST
-    return RestClient(_authorized(credentials), f"https://{host}", user_agent)
+    return RestClient(
+        _authorized(credentials), f"https://{host}", user_agent, f"https://{_PROJECTS_HOST}"
+    )
 
 
 def _authorized(credentials: Credentials | None) -> AuthorizedSession:
