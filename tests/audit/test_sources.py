@@ -615,6 +615,7 @@ def test_values_that_nobody_declared(audited, source, rule):
         "API_KEY = 'partner-api-key'",
         "call({'API_KEY': 'the key of the partner'})",
         "with request_scope(values={'API_KEY': 'k-1'}): ...",
+        "secrets = Shop(source=source, pinned={'API_KEY': 3})",
         "policy = ReloadPolicy(exceptions={'API_KEY': 'verifies'})",
     ],
 )

@@ -24,8 +24,8 @@ def uses(secrets):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def run(folder):
+    (folder / "shop.py").unlink()  # of the other commands' tests
 
     def call(*words, code=0, **options):
         shown = CliRunner().invoke(app, ["audit", *map(str, words)], **options)

@@ -16,8 +16,8 @@ CANARY = "canary-7f3a"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def run(folder):
+    (folder / "shop.py").unlink()  # of the other commands' tests
 
     def call(*words, code=0):
         shown = CliRunner().invoke(app, ["init", *words])

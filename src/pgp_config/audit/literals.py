@@ -93,6 +93,9 @@ _LENGTH, _BITS = 16, 3.0
 #: What is called with values that are none: those of a test, and reasons.
 _HARMLESS = frozenset({"request_scope", "ReloadPolicy"})
 
+#: An argument that gives version numbers by name.
+_PINS = "pinned"
+
 #: Words of a recovery phrase, at least (BIP 39); other texts with blanks are prose.
 _PHRASE = 12
 
@@ -131,12 +134,7 @@ def _is_digest(given: list[str], *, strict: bool) -> bool:
 
 def named_values(program: Program, module: Module, names: Names) -> Iterator[Hit]:
     """Literals that are given to the name of a secret, and URLs of own hosts to a name that says URL."""
-    harmless = {
-        id(node)
-        for call in module.of(ast.Call)
-        if (module.dotted(call.func) or "").rpartition(".")[2] in _HARMLESS
-        for node in ast.walk(call)
-    }
+    harmless = _harmless(module)
     for place, name, node, is_key in _given(module):
         value = None if id(node) in harmless else _literal(program, module, node)
         if not value or value.upper() in names.everything:
@@ -156,6 +154,17 @@ def named_values(program: Program, module: Module, names: Names) -> Iterator[Hit
                 f"the URL of a service is given to {name}",
                 "Take it from the service's secret: it changes with a blue-green switch.",
             )
+
+
+def _harmless(module: Module) -> set[int]:
+    """Ids of what stands in the arguments of what takes no values, or those of a test."""
+    calls = (
+        call
+        for call in module.of(ast.Call)
+        if (module.dotted(call.func) or "").rpartition(".")[2] in _HARMLESS
+    )
+    pins = (keyword for keyword in module.of(ast.keyword) if keyword.arg == _PINS)
+    return {id(node) for each in (*calls, *pins) for node in ast.walk(each)}
 
 
 def _is_declared(name: str, names: Names, *, is_key: bool) -> bool:

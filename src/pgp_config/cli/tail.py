@@ -111,7 +111,7 @@ def _data_url(url: str) -> httpx.URL:
         found = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
         found = httpx.URL("")
-    if found.scheme not in {"http", "https"} or not _HOST.fullmatch(found.raw_host):
+    if found.scheme not in {"http", "https"} or not _is_host(found):
         raise typer.BadParameter(
             "It is no URL such as https://my-service.example/_secrets.", param_hint="URL"
         )
@@ -122,6 +122,10 @@ def _data_url(url: str) -> httpx.URL:
         )
     path = found.path.rstrip("/")
     return found.copy_with(path=path if path.endswith("/data") else f"{path}/data")
+
+
+def _is_host(url: httpx.URL) -> bool:
+    return _HOST.fullmatch(url.raw_host) is not None and (url.port or 1) in range(1, 65536)
 
 
 def _headers(given: list[str] | tuple[()], variables: list[str] | tuple[()]) -> dict[str, str]:
