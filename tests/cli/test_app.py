@@ -119,12 +119,20 @@ def test_the_documentation_names_every_command_code_and_check():
         file.read_text("utf-8") for file in (root / "src/pgp_config/checks").glob("*.py")
     )
     codes = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
-    codes |= set(re.findall(r'\(\w+, "([a-z-]+)"\)', source))
+    codes |= set(re.findall(r'\((?:Secret|Damaged|Rejected)\w+, "([a-z-]+)"\)', source))
     assert len(codes) > 20
     made = set(re.findall(r'skip\(\s*"([a-z-]+)"', source))
     assert made >= {"state", "iam-project", "catalogue", "quota"}
     for name in codes | made | set(COMMANDS):
         assert f"`{name}`" in told, name
+
+
+def test_an_interruption_is_told_by_its_exit_code(run, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pgp_config.cli.list.rows_of", interrupt)
+    assert run("list", "shop:Shop").exit_code == 130
 
 
 # -- colours and widths --------------------------------------------------------------------------

@@ -127,6 +127,14 @@ def test_a_source_that_does_not_answer_is_one_finding(document, run, manager, so
     assert "1 error, 0 warnings, 0 notes. 7 of the checks were not made, see above." in shown
 
 
+def test_one_secret_that_is_not_answered_for_does_not_hide_the_others(document, identity, source):
+    identity.inject("INTERNAL", method="ListSecretVersions", secret="FEE")
+    identity.disable("WEBHOOK_SECRET", 1)
+    found = document("check", "shop:Shop", "--source", source, code=1)
+    assert codes(found) == {("error", "unreachable", "FEE"), ("error", "state", "WEBHOOK_SECRET")}
+    assert checks(found)["iam"]
+
+
 def test_without_credentials_nothing_is_asked(document, monkeypatch):
     from pgp_config import SecretForbidden
     from pgp_config.sources import GoogleSecretManager

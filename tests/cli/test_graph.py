@@ -157,6 +157,33 @@ def test_no_box_covers_another_and_all_are_within(run):
                 )
 
 
+def test_in_a_browser_every_text_is_within_its_box(run, folder):
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("there is no chromium (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    run("graph", "shop:Shop", "shop:Till", "--format", "svg", "-o", "g.svg")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"file://{folder}/g.svg")
+        outside = page.evaluate(
+            """() => [...document.querySelectorAll("g > .box")].flatMap(box => {
+                const frame = box.getBBox();
+                return [...box.parentNode.querySelectorAll("text")].filter(text => {
+                    const inner = text.getBBox();
+                    return inner.x < frame.x || inner.x + inner.width > frame.x + frame.width
+                        || inner.y < frame.y || inner.y + inner.height > frame.y + frame.height;
+                }).map(text => text.textContent);
+            })"""
+        )
+        drawn = page.evaluate("""() => document.querySelectorAll("g > .box").length""")
+        browser.close()
+    assert outside == []
+    assert drawn > 10
+
+
 def test_many_containers_are_counted_in_the_title(run):
     containers = ("shop:Shop", "shop:Till", "shop:Odd", "shop:Alone")
     root = svg_of(run("graph", *containers, "--format", "svg"))

@@ -48,7 +48,7 @@ def test_a_source_that_cannot_be_asked_is_told_with_the_declarations(run, docume
     ran = run("list", "shop:Shop", "--source", source)
     assert ran.exit_code == 1
     assert ["FEE", "dynamic", "-", "-", "unknown", "Shop"] in table(ran)
-    assert "Versions and states are not known:" in ran.stdout
+    assert "Versions and states are not known: Secret Manager could not answer" in ran.stdout
     asked = {call.secret for call in manager.calls.log()}
     assert asked == {"API_KEY"}, "the others are not waited for"
     found = document("list", "shop:Shop", "--source", source, code=1)
@@ -133,6 +133,7 @@ def test_a_narrow_table_counts_services_and_breaks_no_name(run, columns, service
     ran = run("list", "shop:Shop", "shop:Till", "shop:Nothing")
     assert table(ran)[1] == ["API_KEY", "dynamic", "-", "-", "-", services]
     assert "DATABASE_PASSWORD" in ran.stdout
+    assert " \n" not in ran.stdout
     assert all(len(line) <= int(columns or 200) for line in ran.stdout.splitlines())
 
 

@@ -126,7 +126,7 @@ def examine(subjects: Sequence[Subject], source: Source | None, options: Options
     run = _Run(source, rows_of(subjects))
     run.findings += _contradictions(run.rows)
     looks = _states(run)
-    is_reached = not any(look.unreached for look in looks.values())
+    is_reached = not (looks and all(look.unreached for look in looks.values()))
     if source is not None and is_reached:
         _look_closer(run, looks, options)
     elif source is not None:
@@ -190,11 +190,7 @@ def _states(run: _Run) -> dict[str, Look]:
     if teller(run.source, "versions") is None:
         run.skip("state", f"{_kind(run.source)} tells no versions and states")
         return looks
-    fault = next((look.problem for look in looks.values() if look.unreached), None)
-    if fault is not None:
-        run.findings.append(
-            Finding("unreachable", "error", None, fault.happened, fault.remedy or "Try again.")
-        )
+    run.findings += _unreachable(looks)
     problems = [look.problem for look in looks.values() if look.problem is not None]
     run.examinations.append(
         _examined("state", "whether the version that is read is enabled", len(looks), problems)
@@ -202,6 +198,16 @@ def _states(run: _Run) -> dict[str, Look]:
     for row in run.rows:
         run.findings += _of_state(row, looks[row.name])
     return looks
+
+
+def _unreachable(looks: Mapping[str, Look]) -> Iterator[Finding]:
+    """A source that does not answer is one finding; where it answers for some, those it does not answer for."""
+    is_whole = all(look.unreached for look in looks.values())
+    for name, look in looks.items():
+        if look.problem is not None and look.unreached:
+            fault, secret = look.problem, None if is_whole else name
+            remedy = fault.remedy or "Try again."
+            yield Finding("unreachable", "error", secret, fault.happened, remedy)
 
 
 def _of_state(row: Row, look: Look) -> Iterator[Finding]:

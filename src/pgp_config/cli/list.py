@@ -95,6 +95,10 @@ def _why_not(source: Source | None, looks: dict[str, Look]) -> str | None:
     if teller(source, "versions") is None:
         return f"a source of the kind {type(source).__name__} tells none."
     problem = _problem(looks)
+    if problem is not None and all(look.unreached for look in looks.values()):
+        return (
+            f"{problem.happened}. {problem.remedy}"  # of the source, and not of the first secret
+        )
     return None if problem is None else str(problem)
 
 

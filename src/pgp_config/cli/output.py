@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,10 @@ class Output:
             table.add_column(heading, no_wrap=number < len(headings) - 1, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(text), style) for text, style in row))
-        self._out.print(table)
+        with self._out.capture() as captured:
+            self._out.print(table)
+        # rich fills the last column up with blanks.
+        self._out.file.write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))
 
     def end(self, document: Mapping[str, Any], code: int) -> int:
         """Show the document where JSON is asked for.
