@@ -295,6 +295,19 @@ def test_used_and_undeclared(found):
     ]
 
 
+@pytest.mark.parametrize("lines", ["import container\n", "from container import Service\n"])
+def test_a_container_that_a_module_imports_is_its_own_too(audited, lines):
+    files = {
+        "one__container": CONTAINER.replace("signing_key = ", "signing_key = used = "),
+        "two__other": "class Two(SecretContainer):\n    key = DynamicSecret('KEY_TWO')\n    x = C(key)\n",
+    }
+    assert "undeclared" not in {
+        rule for _, rule in rules(audited(**files, two__app=f"{lines}x = 'SIGNING_KEY'\n"))
+    }
+    found = rules(audited(two__app="x = 'SIGNING_KEY'\n"))
+    assert ("app.py:1", "undeclared") in found
+
+
 def test_rows_of_a_catalogue_are_declarations(found):
     container = """
         import catalogue

@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pgp_config.audit.files import module_name
 from pgp_config.audit.names import Names
 from pgp_config.audit.program import Hit, assignments
 
@@ -253,14 +254,16 @@ def units_of(containers: Iterable[Container]) -> list[Unit]:
 def undeclared(
     program: Program, units: Iterable[Unit], names: Names, containers: Iterable[Container]
 ) -> Iterator[Hit]:
-    """Uses of secrets in a unit whose container does not have them."""
-    classes = {each.name for each in containers}
+    """Uses of secrets in a unit whose container does not have them, nor one that the module imports."""
+    known = list(containers)
+    classes = {each.name for each in known}
     for unit in units:
         for module in program.modules:
             if unit.folder in module.path.parents:
+                declared = unit.declared | _imported(module, known)
                 for node, name in _mentions(module, names, classes):
                     is_its = getattr(node, "attr", "") in unit.attributes
-                    if name not in unit.declared and not is_its:
+                    if name not in declared and not is_its:
                         yield Hit(
                             module,
                             node,
@@ -269,6 +272,22 @@ def undeclared(
                             "Declare it, if this service may read it.",
                             name,
                         )
+
+
+def _imported(module: Module, containers: Iterable[Container]) -> set[str]:
+    """The secrets of containers that a module imports, or whose module it imports."""
+    imports = set(module.aliases.values())
+    return {
+        name
+        for each in containers
+        if not imports.isdisjoint(_imports_of(each))
+        for name in each.names()
+    }
+
+
+def _imports_of(container: Container) -> tuple[str, str]:
+    module = module_name(container.module.path)
+    return module, f"{module}.{container.name}"
 
 
 def _mentions(module: Module, names: Names, classes: set[str]) -> Iterator[tuple[ast.AST, str]]:
