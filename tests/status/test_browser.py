@@ -233,6 +233,14 @@ class TestSeveralProcesses:
         expect(choices).to_have_count(2)
 
 
+def test_an_address_with_a_password_in_it_is_no_lost_connection(stage, serve, open_page):
+    url = serve(stage.app).replace("://", "://status:canary-word@")
+    page = open_page(url)
+    stage.rotate()
+    expect(field(page, "CHANGENOW_API_KEY", "version")).to_have_text("2")
+    assert "canary" not in page.content()
+
+
 def test_nothing_but_the_page_and_its_data_is_asked_for(stage, serve, open_page):
     url = serve(stage.app)
     page = open_page(url)

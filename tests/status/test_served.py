@@ -15,6 +15,8 @@ from pgp_config import (
     KeyRing,
     SecretContainer,
     SecretForbidden,
+    SecretUnavailable,
+    StartupError,
     StaticSecret,
     asgi,
     request_scope,
@@ -436,6 +438,17 @@ def test_names_and_texts_are_escaped(kind, make, source):
     assert "&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;" in text
     data = served.ask("GET", "/_secrets/data").text
     assert json.loads(data)["secrets"][0]["name"] == hostile
+
+
+def test_a_name_that_is_no_text_can_be_shown(kind, make, source):
+    container = make(Shop)
+    served = kind(container, StatusPage(admit))
+    source.fail("FEE", SecretUnavailable("has no file /run/\udcff"))
+    with pytest.raises(StartupError):
+        container.load()
+    answer = served.ask("GET", "/_secrets")
+    assert answer.status_code == 200
+    assert "has no file /run/\\udcff" in answer.text
 
 
 class TestDeclarations:

@@ -12,7 +12,8 @@
   const section = document.getElementById("processes");
   const blank = document.getElementById("blank").content.querySelector("tr");
   const every = Number(main.dataset.every);
-  const address = `${location.pathname.replace(/\/+$/, "")}/data`;
+  // With its origin: of a page that was opened with a password in its address, `fetch` takes no relative one.
+  const address = `${location.origin}${location.pathname.replace(/\/+$/, "")}/data`;
   // By instance: its last answer, the events so far, and which of all answers that was.
   const heard = new Map();
   let shown = null;
