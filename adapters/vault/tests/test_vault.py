@@ -123,7 +123,8 @@ def test_all_keys_are_one_json_secret(vault, bao, prefix):
         ("3.10", b"3.10"),
         ("0.12345678901234567890", b"0.12345678901234567890"),
         ('["a", 1]', b'["a",1]'),
-        ('{"b": {"c": 2.5}, "a": null}', b'{"a":null,"b":{"c":2.5}}'),
+        ('{"b": {"c": 2.50}, "a": null}', b'{"a":null,"b":{"c":2.50}}'),
+        ("[12345678901234567.89, 1e400]", b"[12345678901234567.89,1e400]"),
         ('""', b""),
     ],
 )
@@ -135,6 +136,16 @@ def test_what_is_no_text_is_handed_out_as_json(scripted, written, read):
     ]
     payload = Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
     assert (payload.data, payload.version) == (read, 3)
+
+
+def test_all_keys_as_json_keep_every_digit(scripted):
+    fee = b'{"\\"fee": 12345678901234567.890, "all": [0.10]}'
+    scripted.script = [
+        LIFE,
+        (200, b'{"data": {"metadata": {"version": 1}, "data": ' + fee + b"}}"),
+    ]
+    payload = Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY#*")
+    assert payload.data == b'{"\\"fee":12345678901234567.890,"all":[0.10]}'
 
 
 def test_a_key_that_is_not_there_is_no_value_and_none_is_guessed(vault, bao, prefix):
@@ -520,6 +531,24 @@ def test_an_answer_that_is_none_of_vaults_is_not_shown(scripted, code, once):
     assert "canary" not in everything_shown(caught.value)
 
 
+# promise 15
+@pytest.mark.parametrize("token", ["canary\n", " canary", "canary\r\nX-Y: z", "canary\u20ac"])
+def test_a_token_that_no_header_can_have_is_told_of_and_not_shown(scripted, token):
+    scripted.script = [(200, json.dumps({"auth": made(token)[1]["auth"]}).encode())]
+    for auth in (Token(token), AppRole("role", "s")):
+        with pytest.raises(SecretForbidden, match="nothing to sign in with") as caught:
+            Vault(scripted.address, auth=auth, **AMPLE).fetch("KEY")
+        assert "characters that no header has" in str(caught.value.__cause__)
+        assert "canary" not in everything_shown(caught.value)
+
+
+def test_what_a_server_says_is_shown_in_part_where_it_is_long(scripted):
+    scripted.script = [LIFE, (400, json.dumps({"errors": ["x" * 100_000]}).encode())]
+    with pytest.raises(SecretUnavailable) as caught:
+        Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
+    assert 500 < len(str(caught.value.__cause__)) <= 1000
+
+
 # -- processes -----------------------------------------------------------------------------------
 
 
@@ -594,6 +623,14 @@ def test_any_other_fault_is_not(scripted, code, body, error, said):
 def test_an_answer_that_is_none_is_asked_for_again(scripted, body):
     scripted.script = [LIFE, (200, body), FOUND]
     assert Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY").version == 1
+
+
+@pytest.mark.parametrize("body", [b"default backend - 404", b'{"status": 404}', b""])
+def test_a_404_of_a_proxy_says_nothing_of_a_secret(scripted, body, once):
+    scripted.script = [LIFE, (404, body)]
+    with pytest.raises(SecretUnavailable, match="odd answer") as caught:
+        Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
+    assert not isinstance(caught.value, SecretNotFound)
 
 
 def test_what_is_no_object_of_keys_is_rejected(scripted):

@@ -75,7 +75,7 @@ def install(
     refuse_non_container(container)
     _refuse_app(app, paths, push, status)
     if status is not None:
-        status.attach(container, push=push)  # now: the load is seen, and one of another container refused
+        status.attach(container, push=push)  # first: it may refuse, and sees the load
     app.add_middleware(ScopeMiddleware)
     app.add_middleware(LifespanMiddleware, container=container, close=close)
     if push is not None:

@@ -78,6 +78,11 @@ class Answer:
         return self.code == requests.codes.ok
 
     @property
+    def is_vaults(self) -> bool:
+        """Whether it is Vault's own, and not that of something before it, such as a load balancer's 404."""
+        return not {"errors", "data", "request_id"}.isdisjoint(self.document)
+
+    @property
     def reason(self) -> str:
         """What Vault says is wrong."""
         errors = self.document.get("errors")
@@ -137,6 +142,9 @@ class Sender:
                 allow_redirects=False,
             ) as response:
                 answer = Answer(response.status_code, _document_of(_body_of(response)))
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
+            # Their texts show the token.
+            failure = VaultFault(faults.CREDENTIALS, "the token has characters that no header has")
         except requests.RequestException as fault:
             failure = _unanswered(fault)
         else:
