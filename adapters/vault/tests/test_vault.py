@@ -681,6 +681,17 @@ def test_an_answer_that_does_not_end_is_not_read_to_its_end(scripted, monkeypatc
     assert "more than 40 bytes" in str(caught.value.__cause__)
 
 
+def test_an_answer_that_trickles_ends_with_its_attempt(scripted):
+    from pgp_config_vault.faults import VaultFault
+    from pgp_config_vault.sending import PIECE, Deadline
+
+    scripted.script = [(200, b" " * 2 * PIECE)]
+    sender = Sender(scripted.address, namespace=None, ca=None, is_local=True)
+    with pytest.raises(VaultFault, match="no answer in time"):
+        sender.send("GET", "x", Deadline(0))
+    sender.close()
+
+
 # -- the life of a token -------------------------------------------------------------------------
 
 
@@ -801,6 +812,30 @@ def test_one_signs_in_for_all_who_wait_and_each_waits_within_its_time(clock):
     for thread in (first, second):
         thread.join(30)
     assert [path for path, _ in sender.sent] == ["login", "KEY", "KEY"]
+
+
+def test_a_sign_in_that_never_ends_holds_nobody_up_for_good(clock):
+    connection, sender = connection_of()
+    begun, go_on = threading.Event(), threading.Event()
+
+    class SlowAtFirst:
+        def login(self):
+            if not begun.is_set():
+                begun.set()
+                assert go_on.wait(30)
+            return AppRole("role").login()
+
+    sender.script = [made("t2"), OK, made("t1"), OK]
+    connection._auth = SlowAtFirst()
+    first = threading.Thread(target=connection.read, args=("KEY", 0))
+    first.start()
+    assert begun.wait(30)
+    with pytest.raises(Exception, match="another thread is still signing in"):
+        connection.read("KEY", 0)
+    connection.read("KEY", 30)
+    assert sender.sent == [("login", None), ("KEY", "t2")]
+    go_on.set()
+    first.join(30)
 
 
 # -- arguments and URLs --------------------------------------------------------------------------
