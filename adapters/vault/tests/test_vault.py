@@ -299,6 +299,14 @@ def test_a_token_is_taken_from_the_environment_or_from_vaults_own_file(
     source.close()
 
 
+def test_a_user_without_a_home_is_told_what_is_missing(bao, monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)  # as of a container with a user of its own
+    with pytest.raises(SecretForbidden, match="nothing to sign in with") as caught:
+        Vault(bao.address, **AMPLE).fetch("KEY")
+    assert "~/.vault-token gives no token" in str(caught.value.__cause__)
+
+
 def test_a_token_in_a_file_is_read_anew_when_the_old_one_ends(bao, prefix, reader, tmp_path):
     bao.put(f"{prefix}KEY", value="v")
     sink = tmp_path / "sink"
