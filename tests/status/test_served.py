@@ -322,6 +322,12 @@ class TestSecretAuth:
         headers = [("Authorization", "Bearer wrong"), ("Authorization", "Bearer canary-token-1")]
         assert served.ask("GET", "/_secrets", headers=headers).status_code == 401
 
+    def test_cookies_that_came_one_by_one_are_cookies(self, secrets):
+        seen = []
+        served = Asgi(secrets, StatusPage(lambda request: seen.append(request) or True))
+        served.ask("GET", "/_secrets", headers=[("Cookie", "a=1"), ("Cookie", "b=2")])
+        assert seen[0].headers["cookie"] == "a=1; b=2"
+
     def test_a_rotated_token_counts_at_once_and_the_old_one_does_not(
         self, serve, secrets, source, clock
     ):
