@@ -449,6 +449,8 @@ REQUEST = {"endpoint_url": "https://aws.test", "error": "canary"}
         (refused("ExpiredTokenException"), SecretForbidden, "does not accept the credentials"),
         (refused("AccessDeniedException"), SecretForbidden, "may not read it"),
         (refused("403", status=403), SecretForbidden, "may not read it"),
+        (refused("429", status=429), SecretUnavailable, "quota of Secrets Manager"),
+        (refused("x" * 1000), SecretUnavailable, "[(]x{64}[)]"),
         (refused("DecryptionFailure"), SecretUnavailable, "with its KMS key"),
         (refused("InvalidRequestException"), SecretUnavailable, "InvalidRequestException"),
         (refused("InvalidParameterException"), SecretUnavailable, "InvalidParameterException"),

@@ -37,6 +37,9 @@ ODD = "odd answer"
 #: Characters of a fault's text at most: what the other side says is in it.
 LONGEST_TEXT = 1000
 
+#: Characters of a code at most; AWS's own are shorter.
+LONGEST_CODE = 64
+
 #: After these the same call may succeed.
 TRANSIENT = frozenset({UNREACHABLE, TIMEOUT, BUSY, SERVER, ODD})
 
@@ -49,6 +52,7 @@ _STATUS_OF_CODE = {
             "TooManyRequestsException",
             "RequestLimitExceeded",
             "LimitExceededException",
+            "429",  # an answer without a code
         ),
         BUSY,
     ),
@@ -69,7 +73,7 @@ _STATUS_OF_CODE = {
         CREDENTIALS,
     ),
     "AccessDenied": DENIED,
-    "403": DENIED,  # an answer without a code
+    "403": DENIED,  # as above
     "InternalServiceError": SERVER,
     "InternalFailure": SERVER,
     "ServiceUnavailable": SERVER,
@@ -216,7 +220,7 @@ def _status_of_transport(fault: Exception) -> str:
 
 def _refusal(fault: boto.ClientError) -> AwsFault:
     error = fault.response.get("Error", {})
-    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    code, message = str(error.get("Code", ""))[:LONGEST_CODE], str(error.get("Message", ""))
     if code == "InvalidRequestException" and re.search("marked (for deletion|deleted)", message):
         return AwsFault(DELETED, message)
     status = _STATUS_OF_CODE.get(code, code)
