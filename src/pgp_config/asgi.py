@@ -259,7 +259,9 @@ def _status_request(scope: MutableMapping[str, Any]) -> StatusRequest:
     headers: dict[str, str] = {}
     for raw_name, raw in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        # HTTP/2 may send cookies one by one (RFC 9113, 8.2.3).
+        comma = "; " if name == "cookie" else ", "
+        headers[name] = f"{headers[name]}{comma}{value}" if name in headers else value
     client = scope.get("client")
     return StatusRequest(
         method=scope["method"],

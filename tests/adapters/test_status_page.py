@@ -163,6 +163,17 @@ def test_flask_cannot_wait_for_a_coroutine_and_fastapi_can(secrets):
     assert OnFastAPI(secrets, status=StatusPage(auth)).get("/_secrets")[0] == 200
 
 
+@pytest.mark.parametrize("kind", [Flask, FastAPI])
+def test_a_page_of_another_container_leaves_the_application_as_it_was(kind, secrets, make):
+    taken = StatusPage(admit)
+    taken.attach(make(Shop))
+    install = pgp_config_flask.install if kind is Flask else pgp_config_fastapi.install
+    app = kind("shop") if kind is Flask else kind()
+    with pytest.raises(DeclarationError, match="shows one container"):
+        install(app, secrets, status=taken)
+    install(app, secrets, status=StatusPage(admit))
+
+
 def test_in_flask_it_is_there_while_secrets_are_missing(make, source):
     source.add("STATUS_TOKEN", "canary-token")
     app = Flask("shop")

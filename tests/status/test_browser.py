@@ -232,6 +232,37 @@ class TestSeveralProcesses:
         expect(page.locator("#news")).to_contain_text("Another process answers now")
         expect(choices).to_have_count(2)
 
+    def test_however_many_there_are_a_server_can_read_what_is_asked(self, stage, serve, open_page):
+        turns, asked = iter(range(10**9)), []
+
+        def app(environ, start_response):
+            stage.page._status.instance = (
+                f"payments-production-00042-abc-{next(turns) % 60}-0123abcd"
+            )
+            asked.append(len(environ["QUERY_STRING"]))
+            return stage.app(environ, start_response)
+
+        page = open_page(serve(app))
+        expect(page.locator("#processes button")).to_have_count(60)
+        stage.rotate()
+        shown = page.locator("#processes button[aria-pressed=true]")
+        expect(shown).to_have_count(1)
+        expect(field(page, "CHANGENOW_API_KEY", "version")).to_have_text("2")
+        # gunicorn takes 4094 bytes, by default.
+        assert max(asked) < 3000
+        numbers = page.locator("#events li").evaluate_all(
+            "rows => rows.map(row => row.dataset.seq)"
+        )
+        assert len(numbers) == len(set(numbers))
+
+
+def test_an_address_with_a_password_in_it_is_no_lost_connection(stage, serve, open_page):
+    url = serve(stage.app).replace("://", "://status:canary-word@")
+    page = open_page(url)
+    stage.rotate()
+    expect(field(page, "CHANGENOW_API_KEY", "version")).to_have_text("2")
+    assert "canary" not in page.content()
+
 
 def test_nothing_but_the_page_and_its_data_is_asked_for(stage, serve, open_page):
     url = serve(stage.app)

@@ -15,6 +15,8 @@ from pgp_config import (
     KeyRing,
     SecretContainer,
     SecretForbidden,
+    SecretUnavailable,
+    StartupError,
     StaticSecret,
     asgi,
     request_scope,
@@ -320,6 +322,12 @@ class TestSecretAuth:
         headers = [("Authorization", "Bearer wrong"), ("Authorization", "Bearer canary-token-1")]
         assert served.ask("GET", "/_secrets", headers=headers).status_code == 401
 
+    def test_cookies_that_came_one_by_one_are_cookies(self, secrets):
+        seen = []
+        served = Asgi(secrets, StatusPage(lambda request: seen.append(request) or True))
+        served.ask("GET", "/_secrets", headers=[("Cookie", "a=1"), ("Cookie", "b=2")])
+        assert seen[0].headers["cookie"] == "a=1; b=2"
+
     def test_a_rotated_token_counts_at_once_and_the_old_one_does_not(
         self, serve, secrets, source, clock
     ):
@@ -436,6 +444,17 @@ def test_names_and_texts_are_escaped(kind, make, source):
     assert "&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;" in text
     data = served.ask("GET", "/_secrets/data").text
     assert json.loads(data)["secrets"][0]["name"] == hostile
+
+
+def test_a_name_that_is_no_text_can_be_shown(kind, make, source):
+    container = make(Shop)
+    served = kind(container, StatusPage(admit))
+    source.fail("FEE", SecretUnavailable("has no file /run/\udcff"))
+    with pytest.raises(StartupError):
+        container.load()
+    answer = served.ask("GET", "/_secrets")
+    assert answer.status_code == 200
+    assert "has no file /run/\\udcff" in answer.text
 
 
 class TestDeclarations:

@@ -30,7 +30,7 @@ from pgp_config import (
 from pgp_config.events import Fetched, Reloaded
 from pgp_config.push.event import SecretEvent
 from pgp_config.status import Status, journal
-from pgp_config.status.journal import REMEMBERED_EVENTS, Journal
+from pgp_config.status.journal import LONGEST_TEXT, REMEMBERED_EVENTS, Journal
 from pgp_config.status.wording import duration, words_of
 from pgp_config.uptake.base import MemoryUptake
 
@@ -418,6 +418,41 @@ def test_events_of_many_threads_are_all_counted_while_somebody_looks(shop, statu
     assert document["seq"] == 3 + 8 * 200
     row = next(row for row in document["secrets"] if row["name"] == "FEE")
     assert row["calls"]["made"] == 1 + 8 * 200
+
+
+def test_an_event_of_just_now_is_told_now_or_with_the_next_question(shop, status, monkeypatch):
+    shop.load()
+    really = Journal.since
+
+    def since(self, after=0):
+        told = really(self, after)
+        self(Reloaded("Shop", "FEE", 1, 2))  # another thread is quick
+        return told
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "since", since)
+        first = status.snapshot()
+    assert [event["seq"] for event in first["events"]] == [1, 2, 3]
+    later = status.snapshot(first["seq"])
+    assert [event["kind"] for event in later["events"]] == ["Reloaded"]
+
+
+def test_a_long_error_of_the_other_side_is_kept_in_part(make, source, clock):
+    class One(SecretContainer):
+        key = DynamicSecret("KEY")
+
+    source.add("KEY", "canary-key")
+    container = make(One)
+    status = Status(container)
+    container.load()
+    # At its end only half of the value is left.
+    source.fail("KEY", SecretUnavailable("x" * (LONGEST_TEXT - 30) + "canary-key" * 300_000))
+    clock.advance(6)
+    look(container.key)
+    told = status.snapshot()
+    assert len(told["events"][-1]["text"]) <= LONGEST_TEXT
+    assert len(told["secrets"][0]["last_error"]["text"]) <= LONGEST_TEXT
+    assert "canary" not in json.dumps(told)
 
 
 def test_a_signal_handler_may_cause_an_event_while_one_is_noted(shop, status, secret):

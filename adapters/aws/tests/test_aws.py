@@ -68,7 +68,8 @@ def test_a_name_can_have_a_prefix_and_an_arn_is_one_too(aws, moto):
         ("password", b"p-1"),
         ("port", b"5432"),
         ("fee", b"0.12345678901234567890"),
-        ("hosts", b'[1.5,"b"]'),
+        ("hosts", b'[1.50,"b"]'),
+        ("pool", b'{"fee":12345678901234567.890,"max":{"n":null}}'),
         ("tls", b"true"),
         ("empty", b""),
     ],
@@ -76,7 +77,8 @@ def test_a_name_can_have_a_prefix_and_an_arn_is_one_too(aws, moto):
 def test_a_name_can_say_which_key_of_the_json_it_means(aws, moto, key, data):
     moto.put(
         "db",
-        '{"password": "p-1", "port": 5432, "fee": 0.12345678901234567890, "hosts": [1.5, "b"], '
+        '{"password": "p-1", "port": 5432, "fee": 0.12345678901234567890, "hosts": [1.50, "b"], '
+        '"pool": {"max": {"n": null}, "fee": 12345678901234567.890}, '
         '"tls": true, "empty": ""}',
     )
     assert aws.fetch(f"db#{key}").data == data
@@ -186,6 +188,15 @@ def test_an_answer_that_lags_takes_no_newer_version_away():
     secrets.close()
 
 
+# promise 7
+def test_a_list_that_lags_takes_no_newer_version_away():
+    source, fake = source_on(Fake("a", "b"))
+    assert source.fetch("KEY").version == 2
+    fake.lagging = fake.listed_current = "a"
+    assert source.fetch("KEY").version == 1
+    assert source.fetch("KEY", 2).data == b"b"
+
+
 def test_a_key_ring_has_the_version_before(aws, moto):
     class Rings(SecretContainer):
         keys = KeyRing("KEY", grace=3600)
@@ -247,6 +258,7 @@ class Fake:
         self.ids = list(ids)
         self.current = self.ids[-1]
         self.lagging = None
+        self.listed_current = None
         self.hidden = set()
         self.page = page
         self.fault = None
@@ -254,6 +266,9 @@ class Fake:
 
     def client(self, *_, **__):
         return self
+
+    def get_credentials(self):
+        return "any"
 
     def close(self):
         pass
@@ -273,7 +288,9 @@ class Fake:
             {
                 "VersionId": one,
                 "CreatedDate": made + timedelta(minutes=place),
-                "VersionStages": ["AWSCURRENT"] if one == self.current else [],
+                "VersionStages": ["AWSCURRENT"]
+                if one == (self.listed_current or self.current)
+                else [],
             }
             for place, one in enumerate(self.ids)
             if one not in self.hidden
@@ -360,6 +377,31 @@ def test_without_credentials_it_says_where_they_come_from(moto, monkeypatch):
     source.close()
 
 
+def test_credentials_that_come_later_are_found_without_a_restart(moto, monkeypatch):
+    moto.put("KEY", "v1")
+    source = AwsSecretsManager(REGION, endpoint=moto.endpoint, **AMPLE)
+    with monkeypatch.context() as patched:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patched.delenv(name)
+        for ask in (source.connect, lambda: source.fetch("KEY")):
+            with pytest.raises(SecretForbidden, match="no AWS credentials were found"):
+                ask()
+    assert source.fetch("KEY").data == b"v1"
+    source.close()
+
+
+# promise 15
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+def test_credentials_that_no_header_can_have_are_told_of_and_not_shown(moto, monkeypatch, name):
+    monkeypatch.setenv(name, "canary\n")
+    source = AwsSecretsManager(REGION, endpoint=moto.endpoint, **AMPLE)
+    with pytest.raises(SecretForbidden, match="does not accept the credentials") as caught:
+        source.fetch("KEY")
+    assert "characters that no header has" in str(caught.value.__cause__)
+    assert "canary" not in everything_shown(caught.value)
+    source.close()
+
+
 def test_a_profile_has_region_and_credentials(moto, tmp_path, monkeypatch):
     tmp_path.joinpath("config").write_text(f"[profile live]\nregion = {REGION}\n")
     tmp_path.joinpath("credentials").write_text(
@@ -407,12 +449,22 @@ REQUEST = {"endpoint_url": "https://aws.test", "error": "canary"}
         (refused("ExpiredTokenException"), SecretForbidden, "does not accept the credentials"),
         (refused("AccessDeniedException"), SecretForbidden, "may not read it"),
         (refused("403", status=403), SecretForbidden, "may not read it"),
+        (refused("429", status=429), SecretUnavailable, "quota of Secrets Manager"),
+        (refused("x" * 1000), SecretUnavailable, "[(]x{64}[)]"),
         (refused("DecryptionFailure"), SecretUnavailable, "with its KMS key"),
         (refused("InvalidRequestException"), SecretUnavailable, "InvalidRequestException"),
         (refused("InvalidParameterException"), SecretUnavailable, "InvalidParameterException"),
         (refused("InternalServiceError", status=500), SecretUnavailable, "server error"),
         (refused("Whatever", status=503), SecretUnavailable, "server error"),
         (boto.ClientError({}, "GetSecretValue"), SecretUnavailable, "could not answer"),
+        (
+            refused(
+                "InvalidSignatureException", "It does not match.\n\nx-amz-security-token:canary"
+            ),
+            SecretForbidden,
+            "does not accept the credentials",
+        ),
+        (boto.HTTPClientError(error=OSError("canary")), SecretUnavailable, "cannot be reached"),
         (boto.ConnectTimeoutError(**REQUEST), SourceTimeout, "did not answer"),
         (boto.ReadTimeoutError(**REQUEST), SourceTimeout, "did not answer"),
         (boto.EndpointConnectionError(**REQUEST), SecretUnavailable, "cannot be reached"),

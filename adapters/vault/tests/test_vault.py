@@ -123,7 +123,8 @@ def test_all_keys_are_one_json_secret(vault, bao, prefix):
         ("3.10", b"3.10"),
         ("0.12345678901234567890", b"0.12345678901234567890"),
         ('["a", 1]', b'["a",1]'),
-        ('{"b": {"c": 2.5}, "a": null}', b'{"a":null,"b":{"c":2.5}}'),
+        ('{"b": {"c": 2.50}, "a": null}', b'{"a":null,"b":{"c":2.50}}'),
+        ("[12345678901234567.89, 1e400]", b"[12345678901234567.89,1e400]"),
         ('""', b""),
     ],
 )
@@ -135,6 +136,16 @@ def test_what_is_no_text_is_handed_out_as_json(scripted, written, read):
     ]
     payload = Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
     assert (payload.data, payload.version) == (read, 3)
+
+
+def test_all_keys_as_json_keep_every_digit(scripted):
+    fee = b'{"\\"fee": 12345678901234567.890, "all": [0.10]}'
+    scripted.script = [
+        LIFE,
+        (200, b'{"data": {"metadata": {"version": 1}, "data": ' + fee + b"}}"),
+    ]
+    payload = Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY#*")
+    assert payload.data == b'{"\\"fee":12345678901234567.890,"all":[0.10]}'
 
 
 def test_a_key_that_is_not_there_is_no_value_and_none_is_guessed(vault, bao, prefix):
@@ -286,6 +297,14 @@ def test_a_token_is_taken_from_the_environment_or_from_vaults_own_file(
     monkeypatch.setenv("VAULT_TOKEN", bao.root)
     assert source.fetch("KEY").data == b"v"
     source.close()
+
+
+def test_a_user_without_a_home_is_told_what_is_missing(bao, monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)  # as of a container with a user of its own
+    with pytest.raises(SecretForbidden, match="nothing to sign in with") as caught:
+        Vault(bao.address, **AMPLE).fetch("KEY")
+    assert "~/.vault-token gives no token" in str(caught.value.__cause__)
 
 
 def test_a_token_in_a_file_is_read_anew_when_the_old_one_ends(bao, prefix, reader, tmp_path):
@@ -520,6 +539,24 @@ def test_an_answer_that_is_none_of_vaults_is_not_shown(scripted, code, once):
     assert "canary" not in everything_shown(caught.value)
 
 
+# promise 15
+@pytest.mark.parametrize("token", ["canary\n", " canary", "canary\r\nX-Y: z", "canary\u20ac"])
+def test_a_token_that_no_header_can_have_is_told_of_and_not_shown(scripted, token):
+    scripted.script = [(200, json.dumps({"auth": made(token)[1]["auth"]}).encode())]
+    for auth in (Token(token), AppRole("role", "s")):
+        with pytest.raises(SecretForbidden, match="nothing to sign in with") as caught:
+            Vault(scripted.address, auth=auth, **AMPLE).fetch("KEY")
+        assert "characters that no header has" in str(caught.value.__cause__)
+        assert "canary" not in everything_shown(caught.value)
+
+
+def test_what_a_server_says_is_shown_in_part_where_it_is_long(scripted):
+    scripted.script = [LIFE, (400, json.dumps({"errors": ["x" * 100_000]}).encode())]
+    with pytest.raises(SecretUnavailable) as caught:
+        Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
+    assert 500 < len(str(caught.value.__cause__)) <= 1000
+
+
 # -- processes -----------------------------------------------------------------------------------
 
 
@@ -596,6 +633,14 @@ def test_an_answer_that_is_none_is_asked_for_again(scripted, body):
     assert Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY").version == 1
 
 
+@pytest.mark.parametrize("body", [b"default backend - 404", b'{"status": 404}', b""])
+def test_a_404_of_a_proxy_says_nothing_of_a_secret(scripted, body, once):
+    scripted.script = [LIFE, (404, body)]
+    with pytest.raises(SecretUnavailable, match="odd answer") as caught:
+        Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
+    assert not isinstance(caught.value, SecretNotFound)
+
+
 def test_what_is_no_object_of_keys_is_rejected(scripted):
     scripted.script = [LIFE, (200, b'{"data": {"data": ["v"], "metadata": {"version": 1}}}')]
     for name in ("KEY", "KEY#*"):
@@ -642,6 +687,17 @@ def test_an_answer_that_does_not_end_is_not_read_to_its_end(scripted, monkeypatc
     with pytest.raises(SecretUnavailable) as caught:
         Vault(scripted.address, auth=Token("t"), **AMPLE).fetch("KEY")
     assert "more than 40 bytes" in str(caught.value.__cause__)
+
+
+def test_an_answer_that_trickles_ends_with_its_attempt(scripted):
+    from pgp_config_vault.faults import VaultFault
+    from pgp_config_vault.sending import PIECE, Deadline
+
+    scripted.script = [(200, b" " * 2 * PIECE)]
+    sender = Sender(scripted.address, namespace=None, ca=None, is_local=True)
+    with pytest.raises(VaultFault, match="no answer in time"):
+        sender.send("GET", "x", Deadline(0))
+    sender.close()
 
 
 # -- the life of a token -------------------------------------------------------------------------
@@ -764,6 +820,30 @@ def test_one_signs_in_for_all_who_wait_and_each_waits_within_its_time(clock):
     for thread in (first, second):
         thread.join(30)
     assert [path for path, _ in sender.sent] == ["login", "KEY", "KEY"]
+
+
+def test_a_sign_in_that_never_ends_holds_nobody_up_for_good(clock):
+    connection, sender = connection_of()
+    begun, go_on = threading.Event(), threading.Event()
+
+    class SlowAtFirst:
+        def login(self):
+            if not begun.is_set():
+                begun.set()
+                assert go_on.wait(30)
+            return AppRole("role").login()
+
+    sender.script = [made("t2"), OK, made("t1"), OK]
+    connection._auth = SlowAtFirst()
+    first = threading.Thread(target=connection.read, args=("KEY", 0))
+    first.start()
+    assert begun.wait(30)
+    with pytest.raises(Exception, match="another thread is still signing in"):
+        connection.read("KEY", 0)
+    connection.read("KEY", 30)
+    assert sender.sent == [("login", None), ("KEY", "t2")]
+    go_on.set()
+    first.join(30)
 
 
 # -- arguments and URLs --------------------------------------------------------------------------

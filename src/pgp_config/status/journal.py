@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Events that are kept.
 REMEMBERED_EVENTS = 200
 
+#: Characters of a text at most: a source's error may hold whatever the other side answered.
+LONGEST_TEXT = 2000
+
 
 class Moment(NamedTuple):
     """When something happened.
@@ -165,7 +168,7 @@ class Journal:
         self, event: Event, level: int, text: str, records: list[Record], now: Moment
     ) -> None:
         self.seq += 1
-        kind, text = type(event).__name__, _scrubbed(event, text)
+        kind, text = type(event).__name__, _shortened(_scrubbed(event, text))
         told = logging.getLevelName(level).lower()
         self._entries.append(Entry(self.seq, now, kind, told, event.secret, text))
         if level >= logging.WARNING and not isinstance(event, ServedStale):
@@ -177,10 +180,15 @@ class Journal:
         with self._lock:
             return replace(self._records.get(name) or Record())
 
-    def entries(self, after: int = 0) -> list[Entry]:
-        """The events with a higher number than this, the oldest first."""
+    def since(self, after: int = 0) -> tuple[list[Entry], int]:
+        """The events with a higher number than this, the oldest first, and the number of the last one that is told.
+
+        Both are of one moment: who asks for what is later than that number misses no event.
+        """
         with self._lock:
-            return [entry for entry in self._entries if entry.seq > after]
+            # A copy: a signal handler in this thread may add to it.
+            told = list(self._entries)
+        return [entry for entry in told if entry.seq > after], told[-1].seq if told else 0
 
 
 def _names_of(event: Event) -> list[str]:
@@ -228,4 +236,9 @@ def _trouble_of(event: Event, text: str, now: Moment) -> Trouble:
     error = getattr(event, "error", None)
     if error is None:
         return Trouble(now, type(event).__name__, text)
-    return Trouble(now, type(error).__name__, redact(str(error)))
+    return Trouble(now, type(error).__name__, _shortened(redact(str(error))))
+
+
+def _shortened(text: str) -> str:
+    """After `redact`, which would not know half a value."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"

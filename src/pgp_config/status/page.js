@@ -1,7 +1,7 @@
 "use strict";
 // Goes on to change the texts that the server put here: all wording is the server's.
 (() => {
-  const LONGEST_PAUSE = 60, TIMEOUT = 10, FORGOTTEN_AFTER = 12, LISTED = 50, TOLD_AT_ONCE = 3;
+  const LONGEST_PAUSE = 60, TIMEOUT = 10, FORGOTTEN_AFTER = 12, NAMED = 20, LISTED = 50, TOLD_AT_ONCE = 3;
   const URGENT = ["warn", "bad"];
   const main = document.querySelector("main");
   const rows = document.querySelector("tbody");
@@ -12,7 +12,8 @@
   const section = document.getElementById("processes");
   const blank = document.getElementById("blank").content.querySelector("tr");
   const every = Number(main.dataset.every);
-  const address = `${location.pathname.replace(/\/+$/, "")}/data`;
+  // With its origin: of a page that was opened with a password in its address, `fetch` takes no relative one.
+  const address = `${location.origin}${location.pathname.replace(/\/+$/, "")}/data`;
   // By instance: its last answer, the events so far, and which of all answers that was.
   const heard = new Map();
   let shown = null;
@@ -60,7 +61,9 @@
 
   async function answer() {
     const query = new URLSearchParams({ shown: "1" });
-    for (const [instance, process] of heard) {
+    // Of the last ones only: gunicorn reads no more than 4094 bytes. Any other tells all its events again.
+    const latest = [...heard].sort(([, one], [, other]) => other.at - one.at).slice(0, NAMED);
+    for (const [instance, process] of latest) {
       query.append("instance", instance);
       query.append("after", process.seq);
     }
@@ -79,7 +82,9 @@
   function take(document_) {
     const { instance, pid } = document_.process;
     const before = heard.get(instance);
-    const events = (before ? before.events : []).concat(document_.shown.events).slice(-LISTED);
+    const known = before ? before.seq : 0;
+    const later = document_.shown.events.filter(({ seq }) => seq > known);
+    const events = (before ? before.events : []).concat(later).slice(-LISTED);
     const process = { pid, seq: document_.seq, shown: document_.shown, events, at: (answers += 1) };
     heard.set(instance, process);
     // Counted in answers, and not in seconds, in which a hidden page asks for none: each of n processes gives

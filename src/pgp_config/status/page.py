@@ -220,7 +220,11 @@ class StatusPage:
         reloads = "refresh" in parse_qs(request.query)
         text = self._rendering.page(words, every=self._every, reloads=reloads)
         return _sent(
-            HTTPStatus.OK, text.encode(), "text/html; charset=utf-8", self._rendering.policy
+            # A name that the operating system gave may be no text.
+            HTTPStatus.OK,
+            text.encode(errors="backslashreplace"),
+            "text/html; charset=utf-8",
+            self._rendering.policy,
         )
 
     def _watching(self) -> Status:

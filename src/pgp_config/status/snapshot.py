@@ -84,6 +84,7 @@ class Status:
             after: The number of the last event that the asker knows; only later ones are given.
         """
         overview, now = self._container.overview(), self._journal.now()
+        entries, seq = self._journal.since(after)
         return {
             "at": _time_of(now),
             "process": self._process(now),
@@ -97,8 +98,8 @@ class Status:
             "secrets": [
                 secret_of(row, self._journal.record(row.name), now) for row in overview.secrets
             ],
-            "events": [_event_of(entry, now) for entry in self._journal.entries(after)],
-            "seq": self._journal.seq,
+            "events": [_event_of(entry, now) for entry in entries],
+            "seq": seq,
         }
 
     def _process(self, now: Moment) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import NoCredentialsError
 
 from pgp_config_aws.debug_logs import quiet, withhold
 from pgp_config_aws.faults import fault_of
@@ -132,14 +133,18 @@ def connect(
         user_agent_extra="pgp-config-aws",
         proxies={} if endpoint is not None and endpoint.startswith("http:") else None,
     )
-    return _told(
-        lambda: SecretsClient(
-            session().client(
-                "secretsmanager", region_name=region, endpoint_url=endpoint, config=config
-            ),
-            stage,
+
+    def made() -> SecretsClient:
+        found = session()
+        boto = found.client(
+            "secretsmanager", region_name=region, endpoint_url=endpoint, config=config
         )
-    )
+        # Such a client never looks for them again; the next fetch does, with another one.
+        if found.get_credentials() is None:
+            raise NoCredentialsError
+        return SecretsClient(boto, stage)
+
+    return _told(made)
 
 
 def default_session(profile: str | None) -> Any:  # noqa: ANN401  boto3 has no types

@@ -57,6 +57,8 @@ class Connection:
         history = self._history(secret_id)
         if not 1 <= number <= history.current:
             self._look(secret_id, history)
+        if number > history.current:
+            self._look_at(secret_id, history, number)
         answer = self._client.value(secret_id, self._id_in(history, number))
         if number == history.current and self._stage not in answer.stages:
             # Between two looks the label went elsewhere, perhaps back.
@@ -75,6 +77,15 @@ class Connection:
                 remedy="Read the label, or pin by a label of your own: stage='…' with move-to-version-id.",
             )
         history.learn(listed)
+
+    def _look_at(self, secret_id: str, history: History, number: int) -> None:
+        """Ask a version itself whether it has the label: the list may lag as well as an answer does."""
+        version_id = history.id_of(number)
+        if (
+            version_id is not None
+            and self._stage in self._client.value(secret_id, version_id).stages
+        ):
+            history.see_current(version_id)
 
     def _id_in(self, history: History, number: int) -> str:
         version_id = history.id_of(number)

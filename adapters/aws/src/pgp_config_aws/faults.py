@@ -34,6 +34,12 @@ BUSY = "too many requests"
 SERVER = "server error"
 ODD = "odd answer"
 
+#: Characters of a fault's text at most: what the other side says is in it.
+LONGEST_TEXT = 1000
+
+#: Characters of a code at most; AWS's own are shorter.
+LONGEST_CODE = 64
+
 #: After these the same call may succeed.
 TRANSIENT = frozenset({UNREACHABLE, TIMEOUT, BUSY, SERVER, ODD})
 
@@ -46,6 +52,7 @@ _STATUS_OF_CODE = {
             "TooManyRequestsException",
             "RequestLimitExceeded",
             "LimitExceededException",
+            "429",  # an answer without a code
         ),
         BUSY,
     ),
@@ -66,7 +73,7 @@ _STATUS_OF_CODE = {
         CREDENTIALS,
     ),
     "AccessDenied": DENIED,
-    "403": DENIED,  # an answer without a code
+    "403": DENIED,  # as above
     "InternalServiceError": SERVER,
     "InternalFailure": SERVER,
     "ServiceUnavailable": SERVER,
@@ -104,7 +111,8 @@ class AwsFault(Exception):  # noqa: N818  it is the cause of an error, told by s
     """
 
     def __init__(self, status: str, message: str) -> None:
-        super().__init__(f"{status}: {message}")
+        text = f"{status}: {message}"
+        super().__init__(text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…")
         self.status = status
 
 
@@ -188,11 +196,20 @@ def fault_of(fault: Exception) -> Exception:
         return AwsFault(NO_CREDENTIALS, f"{kind}: {fault}" if is_plain else kind)
     if isinstance(fault, _CONFIGURATION):
         return AwsFault(CONFIGURATION, f"{kind}: {fault}")
+    if type(fault) is boto.HTTPClientError:
+        return _of_client(vars(fault)["kwargs"]["error"])
     if isinstance(fault, boto.HTTPClientError | boto.ConnectionError):
         return AwsFault(_status_of_transport(fault), f"{kind}: {fault}")
     # A parser's text holds what it parsed, and an answer without the fields it should have is none.
     is_odd = isinstance(fault, ResponseParserError | LookupError | TypeError | AttributeError)
     return AwsFault(ODD, _NO_ANSWER) if is_odd else AwsFault(kind, "nobody expected it")
+
+
+def _of_client(fault: object) -> AwsFault:
+    """Whatever the HTTP client raised: its text may show a header, and so a credential."""
+    if isinstance(fault, ValueError):
+        return AwsFault(CREDENTIALS, "they have characters that no header has")
+    return AwsFault(UNREACHABLE, type(fault).__name__)
 
 
 def _status_of_transport(fault: Exception) -> str:
@@ -203,14 +220,15 @@ def _status_of_transport(fault: Exception) -> str:
 
 def _refusal(fault: boto.ClientError) -> AwsFault:
     error = fault.response.get("Error", {})
-    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    code, message = str(error.get("Code", ""))[:LONGEST_CODE], str(error.get("Message", ""))
     if code == "InvalidRequestException" and re.search("marked (for deletion|deleted)", message):
         return AwsFault(DELETED, message)
     status = _STATUS_OF_CODE.get(code, code)
     http = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if status == code and http in _SERVER_ERRORS:
         status = SERVER
-    return AwsFault(status, f"{code}: {message}")
+    # After a wrong signature AWS repeats the request on further lines, with the session's token.
+    return AwsFault(status, f"{code}: {message.partition(chr(10))[0]}")
 
 
 def may_pass(fault: BaseException) -> bool:

@@ -53,12 +53,18 @@ def _object(data: bytes) -> dict[str, object] | None:
 
 def _bytes(value: object) -> bytes:
     """A text as it is, all else as JSON: `true`, `3.50`, a list."""
-    if isinstance(value, _Number):
-        return value.written.encode()
-    # Sorted: the same version always has the same bytes.
-    text = (
-        value
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    )
+    text = value if isinstance(value, str) else _written(value)
     return text.encode(errors="surrogatepass")
+
+
+def _written(value: object) -> str:
+    """As JSON; `json.dumps` would round numbers with a fraction."""
+    if isinstance(value, _Number):
+        return value.written
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        # Sorted: the same version always has the same bytes.
+        members = (f"{_written(key)}:{_written(part)}" for key, part in sorted(value.items()))
+        return f"{{{','.join(members)}}}"
+    return json.dumps(value, ensure_ascii=False)

@@ -74,12 +74,13 @@ def install(
     paths = paths_of(health)
     refuse_non_container(container)
     _refuse_app(app, paths, push, status)
+    if status is not None:
+        status.attach(container, push=push)  # first: it may refuse, and sees the load
     app.add_middleware(ScopeMiddleware)
     app.add_middleware(LifespanMiddleware, container=container, close=close)
     if push is not None:
         app.add_middleware(PushMiddleware, container=container, push=push)
     if status is not None:
-        status.attach(container, push=push)  # now: the load is seen
         app.add_middleware(StatusMiddleware, container=container, page=status)
     if paths is not None:
         # First: a page like "/{name}" would hide them.

@@ -78,7 +78,7 @@ class Token(_Unpicklable):
             )
             if found:
                 return found
-        return _content(self.file or Path.home() / ".vault-token", "a token")
+        return _content(self.file or "~/.vault-token", "a token")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +137,9 @@ class Kubernetes(_Unpicklable):
 
 def _content(file: str | os.PathLike[str], what: str) -> str:
     try:
-        content = Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as fault:  # that of bytes that are no text holds them
+        content = Path(file).expanduser().read_text(encoding="utf-8").strip()
+    # That of bytes that are no text holds them; a user that the machine does not know has no home.
+    except (OSError, ValueError, RuntimeError) as fault:
         reason = type(fault).__name__
     else:
         if content:

@@ -37,6 +37,7 @@ class Connection:
         self._auth = auth
         self._lease: Lease | None = None
         self._signing_in = threading.Lock()
+        self._until = Deadline(0)
 
     def close(self) -> None:
         """End the connections, and forget the token."""
@@ -88,12 +89,17 @@ class Connection:
 
     @contextmanager
     def _alone(self, deadline: Deadline) -> Iterator[None]:
-        if not self._signing_in.acquire(timeout=deadline.left()):
+        signing_in = self._signing_in
+        if not signing_in.acquire(timeout=deadline.left()):
+            if self._until.is_over and self._signing_in is signing_in:
+                # Its attempt was left behind, and may never end: a server that sends a byte now and then.
+                self._signing_in = threading.Lock()
             raise VaultFault(faults.TIMEOUT, "another thread is still signing in")
         try:
+            self._until = deadline
             yield
         finally:
-            self._signing_in.release()
+            signing_in.release()
 
     def _next(self, lease: Lease | None, deadline: Deadline) -> Lease:
         """The token renewed, or another; the same as long as it is good and nothing better is to be had."""

@@ -29,6 +29,9 @@ SERVER = "server error"
 BUSY = "too many requests"
 ODD = "odd answer"
 
+#: Characters of a fault's text at most: what the server says is in it.
+LONGEST_TEXT = 1000
+
 #: After these the same request may succeed.
 TRANSIENT = frozenset({UNREACHABLE, TIMEOUT, SERVER, BUSY, ODD})
 
@@ -41,7 +44,8 @@ class VaultFault(Exception):  # noqa: N818  it is the cause of an error, told by
     """
 
     def __init__(self, status: str, message: str) -> None:
-        super().__init__(f"{status}: {message}")
+        text = f"{status}: {message}"
+        super().__init__(text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…")
         self.status = status
 
 

@@ -20,6 +20,9 @@ P = TypeVar("P")
 #: Bytes of an answer at most: Vault stores 1 MiB in an entry.
 MOST_BYTES = 4 * 1024 * 1024
 
+#: Bytes that are read at once: each of them may take as long as the time-out before the time is looked at.
+PIECE = 256
+
 #: Connections that are kept.
 MOST_CONNECTIONS = 32
 
@@ -39,6 +42,11 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for the attempt any more."""
+        return time.monotonic() >= self._at
 
     def left(self) -> float:
         """Seconds, never none."""
@@ -76,6 +84,11 @@ class Answer:
     def is_ok(self) -> bool:
         """Whether it says so."""
         return self.code == requests.codes.ok
+
+    @property
+    def is_vaults(self) -> bool:
+        """Whether it is Vault's own, and not that of something before it, such as a load balancer's 404."""
+        return not {"errors", "data", "request_id"}.isdisjoint(self.document)
 
     @property
     def reason(self) -> str:
@@ -136,7 +149,10 @@ class Sender:
                 stream=True,
                 allow_redirects=False,
             ) as response:
-                answer = Answer(response.status_code, _document_of(_body_of(response)))
+                answer = Answer(response.status_code, _document_of(_body_of(response, deadline)))
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
+            # Their texts show the token.
+            failure = VaultFault(faults.CREDENTIALS, "the token has characters that no header has")
         except requests.RequestException as fault:
             failure = _unanswered(fault)
         else:
@@ -156,10 +172,12 @@ def _as_it_is(request: P) -> P:
     return request
 
 
-def _body_of(response: requests.Response) -> bytes:
+def _body_of(response: requests.Response, deadline: Deadline) -> bytes:
     body = bytearray()
-    for piece in response.iter_content(MOST_BYTES):
+    for piece in response.iter_content(PIECE):
         body += piece
+        if deadline.is_over:
+            raise requests.Timeout("an answer that did not end in time")
         if len(body) > MOST_BYTES:
             raise requests.RequestException(f"an answer of more than {MOST_BYTES} bytes")
     return bytes(body)

@@ -33,7 +33,8 @@ def outcome_of(answer: Answer, key: str) -> Payload | PgpConfigError:
         return _payload(answer.document["data"]["data"], key, version)
     if version is not None and answer.code == _MISSING:
         return _out_of_use(answer.document["data"]["metadata"], version)
-    statuses = {_MISSING: faults.NOT_FOUND, _INVALID: faults.INVALID}
+    # A proxy that has lost its way to Vault says 404 as well: of a secret, that says nothing.
+    statuses = {_MISSING: faults.NOT_FOUND, _INVALID: faults.INVALID} if answer.is_vaults else {}
     return _odd(answer, statuses.get(answer.code, faults.ODD))
 
 
@@ -89,10 +90,21 @@ def _bytes(value: object) -> bytes:
     """A text as it is, all else as JSON: `true`, `3.50`, a list."""
     if isinstance(value, str):
         return value.encode(errors="surrogatepass")
-    return value.written.encode() if isinstance(value, Number) else _json(value)
+    return _json(value)
 
 
 def _json(value: object) -> bytes:
-    # Sorted: the same version always has the same bytes.
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return text.encode(errors="surrogatepass")
+    return _written(value).encode(errors="surrogatepass")
+
+
+def _written(value: object) -> str:
+    """As JSON; `json.dumps` would round numbers with a fraction."""
+    if isinstance(value, Number):
+        return value.written
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        # Sorted: the same version always has the same bytes.
+        members = (f"{_written(key)}:{_written(part)}" for key, part in sorted(value.items()))
+        return f"{{{','.join(members)}}}"
+    return json.dumps(value, ensure_ascii=False)
