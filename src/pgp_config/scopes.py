@@ -165,7 +165,8 @@ class Scope(dict[object, Any]):
 
     def _forget_if_outdated(self, key: object, parts: Mapping[Spec[Any], Known[Any]]) -> None:
         # Not by number: after a refresh a better object of the same versions may be there.
-        if any(self.seen(spec) is not known for spec, known in parts.items()):
+        # A static secret has no sight: it has no other version.
+        if any(self.get(spec.sight, known) is not known for spec, known in parts.items()):
             self.get(self.DERIVED, {}).pop(key, None)
             self.pop(key, None)
 
