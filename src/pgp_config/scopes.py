@@ -18,7 +18,7 @@ from pgp_config.cache import Need, Spec, latest_tick
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, ItemsView, Mapping, ValuesView
     from types import TracebackType
 
     from pgp_config.cache import Cache, Flight, Known
@@ -85,6 +85,14 @@ class Scope(dict[object, Any]):
         # That of C, which does nothing: one in Python costs a tenth of opening and closing a scope, and
         # `request_scope` and `lone_scope` set the tick.
         __init__ = object.__init__
+
+        def items(self) -> ItemsView[object, object]:
+            """Nothing: Sentry's SDK so sends what is in the mappings that are locals of a frame."""
+            return _NOTHING_GIVEN.items()
+
+        def values(self) -> ValuesView[object]:
+            """As `items`."""
+            return _NOTHING_GIVEN.values()
 
     tick: int
     _token: Token[Scope]
@@ -197,6 +205,8 @@ class Scope(dict[object, Any]):
 
     def _pin(self, cache: Cache) -> Pin:
         pin: Pin = self.setdefault(cache, Pin(cache))
+        if self.tick < 0:  # closed while a thread was on its way here, which may bring nothing
+            self._forget()
         return pin
 
     def _notice_rotation(self, pin: Pin, cache: Cache, spec: Spec[T], known: Known[T]) -> None:

@@ -556,7 +556,10 @@ class StaticSecret(SecretProvider[T]):
             return self._load(cache, scope)
         if scope is None:
             return known.value
-        return cast("T", scope.setdefault(self._spec, known.value))
+        value = cast("T", scope.setdefault(self._spec, known.value))
+        if scope.tick < 0:  # closed while a thread was on its way here
+            scope.close()
+        return value
 
     def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:  # noqa: ARG002  a dynamic one needs it
         known = cache.current(self._spec)
