@@ -70,9 +70,13 @@ class Decoder(Generic[T]):
         self.is_binary = declared in (bytes, SecretBytes)
         try:
             self._adapter: TypeAdapter[T] = TypeAdapter(declared)
-        except PydanticUserError as fault:
+        except (
+            PydanticUserError,
+            AttributeError,
+        ) as fault:  # the latter of what is no type at all
+            reason = getattr(fault, "code", None) or type(fault).__name__
             raise DeclarationError(
-                f"pydantic does not know the type {declared!r} ({fault.code})",
+                f"pydantic does not know the type {declared!r} ({reason})",
                 remedy="Declare a type that pydantic validates: HttpUrl, Decimal, a model …",
             ) from fault
         self._json = _reads_json(self._adapter.core_schema)
@@ -120,7 +124,7 @@ class Decoder(Generic[T]):
         try:
             return cast("T", _sealed(self._adapter.validate_python(value)))
         except ValidationError as fault:
-            reason = _explain(fault)
+            reason = self._explain(fault)
         del value
         raise RejectedVersion(f"the value given {reason}", remedy="Give a value of that type.")
 
@@ -153,10 +157,17 @@ class Decoder(Generic[T]):
             else:
                 value = self._adapter.validate_strings(content)
         except ValidationError as fault:
-            return None, _explain(fault)
+            return None, self._explain(fault)
         except Exception as fault:  # noqa: BLE001  a custom validator may raise anything, with the value in it
             return None, f"fails its type ({type(fault).__name__})"
         return _sealed(value), None
+
+    def _explain(self, fault: ValidationError) -> str:
+        """The codes of a validation error; its messages, inputs and title may hold the value, or all that it may be."""
+        codes = sorted(
+            {error["type"] for error in fault.errors(include_input=False, include_url=False)}
+        )
+        return f"is not a valid {self.type_name} ({', '.join(codes)})"
 
 
 def _is_damaged(payload: Payload) -> bool:
@@ -222,11 +233,3 @@ def type_name(declared: Any) -> str:  # noqa: ANN401  any type
     if origin is not None and parts:
         return f"{type_name(origin)}[{', '.join(type_name(part) for part in parts)}]"
     return getattr(declared, "__name__", None) or str(declared)
-
-
-def _explain(fault: ValidationError) -> str:
-    """The codes and fields of a validation error; its messages and inputs may hold the value."""
-    codes = sorted(
-        {error["type"] for error in fault.errors(include_input=False, include_url=False)}
-    )
-    return f"is not a valid {fault.title} ({', '.join(codes)})"
