@@ -624,6 +624,19 @@ def test_a_misspelt_name_is_an_error_with_the_name_that_was_meant():
         request_scope(values={"zzz-nothing-like-it": "x"})
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({DynamicSecret("SCOPE_KEY"): "canary"}, "names a secret by a DynamicSecret"),
+        ("canary", "is given a str"),
+    ],
+)
+def test_values_that_are_not_by_name_are_an_error_that_says_so(values, told):
+    with pytest.raises(DeclarationError, match=told) as caught:
+        request_scope(values=values)
+    assert "canary" not in str(caught.value)
+
+
 def test_a_scope_shows_and_stores_no_value(pair):
     scope_object = request_scope(values={"SCOPE_KEY": "canary-7f3a"})
     with scope_object:

@@ -9,6 +9,7 @@ together; what was not is fetched when it is read, once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from math import inf
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from pgp_config.cache import Need, Spec, latest_tick
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, ItemsView, Mapping, ValuesView
+    from collections.abc import Callable, ItemsView, ValuesView
     from types import TracebackType
 
     from pgp_config.cache import Cache, Flight, Known
@@ -320,12 +321,12 @@ def request_scope(values: Mapping[str, object] | None = None) -> Scope:
             opened inside. Text is validated as the declared type; other objects must be of it.
 
     Raises:
-        DeclarationError: If no container of this process declares one of the names.
+        DeclarationError: If no container of this process declares one of the names, or they are none.
     """
     scope = Scope()
     scope.tick = 0
     if values is not None:
-        _give(scope, dict(values))
+        _give(scope, values)
     return scope
 
 
@@ -333,13 +334,23 @@ def _give(scope: Scope, values: Mapping[str, object]) -> None:
     global _giving  # noqa: PLW0603  once for the process: what no service does costs none anything
     _refuse_unknown(values)
     _giving = True
-    scope[scope.GIVEN] = values
+    scope[scope.GIVEN] = dict(values)
 
 
 def _refuse_unknown(given: Mapping[str, object]) -> None:
     import difflib  # noqa: PLC0415  for a mistake only
 
+    if not isinstance(given, Mapping):
+        raise DeclarationError(
+            f"request_scope(values=…) is given a {type(given).__name__}",
+            remedy="Give values by name: {'CHANGENOW_API_KEY': …}.",
+        )
     for name in given:
+        if not isinstance(name, str):
+            raise DeclarationError(
+                f"request_scope(values=…) names a secret by a {type(name).__name__}",
+                remedy="Use the name in the source: {'CHANGENOW_API_KEY': …}.",
+            )
         if name not in declared_names:
             close = difflib.get_close_matches(name, sorted(declared_names), n=1)
             hint = f"Did you mean {close[0]}?" if close else "Use the name in the source."
