@@ -70,10 +70,8 @@ class Decoder(Generic[T]):
         self.is_binary = declared in (bytes, SecretBytes)
         try:
             self._adapter: TypeAdapter[T] = TypeAdapter(declared)
-        except (
-            PydanticUserError,
-            AttributeError,
-        ) as fault:  # the latter of what is no type at all
+        except (PydanticUserError, AttributeError) as fault:
+            # The latter of what is no type at all.
             reason = getattr(fault, "code", None) or type(fault).__name__
             raise DeclarationError(
                 f"pydantic does not know the type {declared!r} ({reason})",
@@ -124,7 +122,7 @@ class Decoder(Generic[T]):
         try:
             return cast("T", _sealed(self._adapter.validate_python(value)))
         except ValidationError as fault:
-            reason = self._explain(fault)
+            reason = _explain(fault, self.declared)
         del value
         raise RejectedVersion(f"the value given {reason}", remedy="Give a value of that type.")
 
@@ -157,17 +155,10 @@ class Decoder(Generic[T]):
             else:
                 value = self._adapter.validate_strings(content)
         except ValidationError as fault:
-            return None, self._explain(fault)
+            return None, _explain(fault, self.declared)
         except Exception as fault:  # noqa: BLE001  a custom validator may raise anything, with the value in it
             return None, f"fails its type ({type(fault).__name__})"
         return _sealed(value), None
-
-    def _explain(self, fault: ValidationError) -> str:
-        """The codes of a validation error; its messages, inputs and title may hold the value, or all that it may be."""
-        codes = sorted(
-            {error["type"] for error in fault.errors(include_input=False, include_url=False)}
-        )
-        return f"is not a valid {self.type_name} ({', '.join(codes)})"
 
 
 def _is_damaged(payload: Payload) -> bool:
@@ -233,3 +224,13 @@ def type_name(declared: Any) -> str:  # noqa: ANN401  any type
     if origin is not None and parts:
         return f"{type_name(origin)}[{', '.join(type_name(part) for part in parts)}]"
     return getattr(declared, "__name__", None) or str(declared)
+
+
+def _explain(fault: ValidationError, declared: Any) -> str:  # noqa: ANN401  any type
+    """The codes and fields of a validation error; its messages and inputs may hold the value."""
+    # Pydantic's title of a type with validators lists them, with their addresses.
+    title = fault.title if fault.title.isidentifier() else type_name(declared)
+    codes = sorted(
+        {error["type"] for error in fault.errors(include_input=False, include_url=False)}
+    )
+    return f"is not a valid {title} ({', '.join(codes)})"

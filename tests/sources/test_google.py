@@ -616,6 +616,19 @@ def test_the_client_connects_to_the_global_or_the_regional_endpoint(location, ho
     assert ("grpc.primary_user_agent", "split2/1.4") in options["options"]
 
 
+def test_a_project_is_asked_about_over_a_channel_of_its_own(channels):
+    credentials = AnonymousCredentials()
+    client = client_of(credentials=credentials)
+    first = client._to_projects()
+    assert client._to_projects() is first
+    client.close()
+    assert [host for host, _ in channels] == [
+        "secretmanager.googleapis.com:443",
+        "cloudresourcemanager.googleapis.com",
+    ]
+    assert channels[1][1]["credentials"] is credentials
+
+
 def test_a_local_server_is_reached_without_encryption_and_credentials(monkeypatch):
     created = []
     insecure = grpc.insecure_channel
@@ -759,11 +772,13 @@ def test_a_child_is_refused_where_grpc_was_used_before_and_told_that_nobody_fork
 
 def test_googles_libraries_are_not_imported_before_the_first_fetch():
     program = (
-        "import sys; from pgp_config.sources import GoogleSecretManager, source_from_url\n"
+        "import sys\n"
+        "before = {*sys.modules}\n"  # a namespace's .pth file imports google
+        "from pgp_config.sources import GoogleSecretManager, source_from_url\n"
         "GoogleSecretManager('p', location='europe-west1'); source_from_url('gsm://p')\n"
         "GoogleSecretManager('p', transport='rest')\n"
         "heavy = {'google', 'grpc', 'requests', 'tenacity', 'urllib3'}\n"
-        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
+        "print(sorted(heavy & {name.split('.')[0] for name in {*sys.modules} - before}))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
