@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pgp_config import DynamicSecret, SecretContainer, SecretUnavailable, request_scope
 from pgp_config.events import Loaded
 from pgp_config.observers.otel_spans import OpenTelemetrySpans
+from pgp_config.sources import FetchBudget
 
 CANARY = "canary-7f3a"
 
@@ -178,6 +179,26 @@ def test_in_the_thread_of_the_fetch_it_is_the_current_span(secrets, source, trac
     assert seen == [span.context.span_id for span in fetches()]
     with ThreadPoolExecutor(1) as pool:  # and not afterwards
         assert not pool.submit(trace.get_current_span).result().get_span_context().is_valid
+
+
+def test_what_a_source_spans_in_its_attempts_are_children_of_the_fetch(
+    make, source, tracer, exporter
+):
+    """As an instrumentation of requests does over REST: attempts have threads of their own."""
+    answer, budget = source.fetch, FetchBudget()
+
+    def fetch(name, version="latest"):
+        def attempt(timeout):
+            with tracer.start_as_current_span("GET"):
+                return answer(name, version)
+
+        return budget.run(attempt, may_pass=lambda _: False)
+
+    source.fetch = fetch
+    source.add("KEY", f"{CANARY}-1")
+    make(Split2, observers=[OpenTelemetrySpans(tracer)]).key()
+    request, fetched = exporter.get_finished_spans()
+    assert request.parent.span_id == fetched.context.span_id
 
 
 def test_a_tracer_that_fails_disturbs_neither_the_fetch_nor_the_others(
