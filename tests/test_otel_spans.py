@@ -237,6 +237,36 @@ def test_a_tracer_that_fails_disturbs_neither_the_fetch_nor_the_others(
     assert [span.name for span in exporter.get_finished_spans()] == ["fetch KEY"]
 
 
+def test_what_a_tracer_fails_with_is_logged_while_no_lock_is_held(make, source, caplog):
+    """A handler waits for its own lock, whose holder may wait for the cache's to read a secret."""
+
+    class Failing:
+        def __call__(self, event): ...
+
+        def trace_fetch(self, container, secret, *, awaited):
+            raise RuntimeError(container)
+
+    secrets = make(Split2, observers=[Failing()])
+    held = []
+
+    def reading(record):
+        if record.getMessage() == "Failing failed":
+            with ThreadPoolExecutor(
+                1
+            ) as pool:  # a lock that this thread has would hold that one up
+                held.append(pool.submit(secrets._cache._lock.acquire, timeout=10).result())
+                pool.submit(secrets._cache._lock.release).result()
+        return True
+
+    source.add("KEY", f"{CANARY}-1")
+    caplog.handler.addFilter(reading)
+    try:
+        secrets.key()
+    finally:
+        caplog.handler.removeFilter(reading)
+    assert held == [True]
+
+
 def test_one_that_never_began_does_not_end(tracer, exporter):
     one = OpenTelemetrySpans(tracer).trace_fetch("Split2", "KEY", awaited=True)
     one.end(1, None)
