@@ -3,9 +3,12 @@
 import copy
 import pickle
 from dataclasses import FrozenInstanceError, field, fields, replace
+from typing import get_type_hints
 
 import pytest
 
+from pgp_config import Freshness, Payload
+from pgp_config.events import Reloaded
 from pgp_config.facts import Fact, Record, fact
 
 
@@ -62,6 +65,11 @@ def test_nothing_of_it_changes_but_a_copy_may_differ():
         del parcel.sender
     assert not hasattr(parcel, "__dict__")
     assert replace(parcel, sender="you") == Parcel("you", "book")
+
+
+def test_its_types_can_be_looked_up_as_serialisers_do():
+    for kind in (Insured, Freshness, Payload, Reloaded):
+        assert {*get_type_hints(kind)} >= {part.name for part in fields(kind)}
 
 
 def test_it_shows_no_hidden_field():

@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pgp_config import DynamicSecret, SecretContainer, SecretUnavailable, request_scope
 from pgp_config.events import Loaded
 from pgp_config.observers.otel_spans import OpenTelemetrySpans
+from pgp_config.sources import FetchBudget
 
 CANARY = "canary-7f3a"
 
@@ -180,6 +181,26 @@ def test_in_the_thread_of_the_fetch_it_is_the_current_span(secrets, source, trac
         assert not pool.submit(trace.get_current_span).result().get_span_context().is_valid
 
 
+def test_what_a_source_spans_in_its_attempts_are_children_of_the_fetch(
+    make, source, tracer, exporter
+):
+    """As an instrumentation of requests does over REST: attempts have threads of their own."""
+    answer, budget = source.fetch, FetchBudget()
+
+    def fetch(name, version="latest"):
+        def attempt(timeout):
+            with tracer.start_as_current_span("GET"):
+                return answer(name, version)
+
+        return budget.run(attempt, may_pass=lambda _: False)
+
+    source.fetch = fetch
+    source.add("KEY", f"{CANARY}-1")
+    make(Split2, observers=[OpenTelemetrySpans(tracer)]).key()
+    request, fetched = exporter.get_finished_spans()
+    assert request.parent.span_id == fetched.context.span_id
+
+
 def test_a_tracer_that_fails_disturbs_neither_the_fetch_nor_the_others(
     make, source, tracer, exporter, caplog
 ):
@@ -214,6 +235,36 @@ def test_a_tracer_that_fails_disturbs_neither_the_fetch_nor_the_others(
     secrets.close()  # its threads have come to their end
     assert caplog.text.count("Broken failed") == 4
     assert [span.name for span in exporter.get_finished_spans()] == ["fetch KEY"]
+
+
+def test_what_a_tracer_fails_with_is_logged_while_no_lock_is_held(make, source, caplog):
+    """A handler waits for its own lock, whose holder may wait for the cache's to read a secret."""
+
+    class Failing:
+        def __call__(self, event): ...
+
+        def trace_fetch(self, container, secret, *, awaited):
+            raise RuntimeError(container)
+
+    secrets = make(Split2, observers=[Failing()])
+    held = []
+
+    def reading(record):
+        if record.getMessage() == "Failing failed":
+            with ThreadPoolExecutor(
+                1
+            ) as pool:  # a lock that this thread has would hold that one up
+                held.append(pool.submit(secrets._cache._lock.acquire, timeout=10).result())
+                pool.submit(secrets._cache._lock.release).result()
+        return True
+
+    source.add("KEY", f"{CANARY}-1")
+    caplog.handler.addFilter(reading)
+    try:
+        secrets.key()
+    finally:
+        caplog.handler.removeFilter(reading)
+    assert held == [True]
 
 
 def test_one_that_never_began_does_not_end(tracer, exporter):

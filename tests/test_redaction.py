@@ -8,6 +8,7 @@ import time
 import urllib.parse
 from collections import UserDict, namedtuple
 
+import markupsafe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,12 +219,18 @@ def test_every_usual_way_to_write_it_is_known(value, before, after):
         html.escape(value),
         repr({before: [value, 'a "quoted" one']}),
         json.dumps({"key": before, "value": value}),
+        json.dumps(json.dumps({"value": value})),
+        json.dumps({"body": json.dumps({"value": value}, ensure_ascii=False)}),
+        repr(json.dumps({"value": value}).encode()),
+        json.dumps(repr(value)),
+        str(markupsafe.escape(value)),
     ]
     if not any("\ud800" <= character <= "\udfff" for character in value):
         written += [
             urllib.parse.quote(value),
             urllib.parse.quote(value, safe=""),
             urllib.parse.quote_plus(value),
+            urllib.parse.quote_plus(urllib.parse.urlencode({"a": value})),
             urllib.parse.urlencode({"a": value})[2:],
         ]
     for text in written:

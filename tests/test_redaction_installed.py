@@ -345,6 +345,14 @@ def test_the_line_of_source_is_scrubbed(shown):
     assert text.endswith(f"  key = '{NAME}'\n")
 
 
+def test_installing_it_again_mends_what_others_have_put_back(shown):
+    with warnings.catch_warnings():
+        first = install_redaction()
+    text = shown(lambda: warnings.warn(f"using {CANARY}", stacklevel=1))
+    first.uninstall()
+    assert f"UserWarning: using {NAME}\n" in text
+
+
 def test_a_warning_of_a_program():
     done = run("import warnings; warnings.warn(f'using {key}')")
     assert done.stderr.endswith(f": UserWarning: using {NAME}\n")

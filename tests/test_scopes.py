@@ -19,6 +19,7 @@ from pgp_config import (
     DynamicSecret,
     RejectedVersion,
     SecretContainer,
+    SecretUnavailable,
     StaticSecret,
     request_scope,
 )
@@ -623,6 +624,19 @@ def test_a_misspelt_name_is_an_error_with_the_name_that_was_meant():
         request_scope(values={"zzz-nothing-like-it": "x"})
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({DynamicSecret("SCOPE_KEY"): "canary"}, "names a secret by a DynamicSecret"),
+        ("canary", "is given a str"),
+    ],
+)
+def test_values_that_are_not_by_name_are_an_error_that_says_so(values, told):
+    with pytest.raises(DeclarationError, match=told) as caught:
+        request_scope(values=values)
+    assert "canary" not in str(caught.value)
+
+
 def test_a_scope_shows_and_stores_no_value(pair):
     scope_object = request_scope(values={"SCOPE_KEY": "canary-7f3a"})
     with scope_object:
@@ -715,8 +729,31 @@ def test_what_comes_after_the_end_is_not_kept(pair):
     assert len(scope) == 0
     assert scope.derive("made", {spec: known}, "late") == "late"
     assert len(scope) == 0
+    assert scope.begin(cache, spec) is known
+    assert len(scope) == 0
     scope.close()
     assert (len(scope), scope.closed) == (0, True)
+
+
+def test_nor_are_a_generation_for_a_read_that_fails_and_a_static_value(source, make):
+    """As above: nothing else comes after these, and a pin holds every value that was known."""
+
+    class Service(SecretContainer):
+        key = DynamicSecret("SCOPE_KEY", str)
+        fixed = StaticSecret("SCOPE_FIXED", str)
+
+    source.add("SCOPE_FIXED", "f1")
+    secrets = make(Service)
+    assert secrets.fixed() == "f1"
+    with pytest.raises(SecretUnavailable):
+        secrets.key()
+    with request_scope() as scope:
+        pass
+    with pytest.raises(SecretUnavailable):
+        scope.begin(secrets._cache, secrets.key.spec)
+    assert len(scope) == 0
+    assert secrets.fixed._read(scope) == "f1"
+    assert len(scope) == 0
 
 
 def test_what_was_made_from_a_version_that_the_scope_has_left_is_not_kept(pair, source):

@@ -14,11 +14,13 @@ import pytest
 from pydantic import AfterValidator, BaseModel, SecretStr
 from rich.console import Console
 from rich.traceback import Traceback
+from sentry_sdk.serializer import serialize
 
 from pgp_config import (
     Directory,
     DynamicSecret,
     Environment,
+    KeyRing,
     LoggingObserver,
     Memory,
     PgpConfigError,
@@ -128,6 +130,21 @@ def test_no_object_shows_a_value(secrets, source, clock):
         ]
         for thing in objects:
             assert not leaks(f"{thing} {thing!r} {thing!s} {thing:}")
+
+
+# promise 15: as Sentry's SDK makes text of the locals of a frame
+def test_who_looks_into_every_mapping_finds_no_value_in_a_scope(make, source):
+    class Binary(SecretContainer):
+        key = DynamicSecret("SECRECY_KEY", bytes)
+        ring = KeyRing("SECRECY_RING", bytes)
+
+    source.add("SECRECY_KEY", CANARY)
+    source.add("SECRECY_RING", CANARY)
+    secrets = make(Binary)
+    with request_scope(values={"SECRECY_RING": CANARY}) as scope:
+        assert leaks(repr([secrets.key(), secrets.ring().current]))
+        shown = serialize({"scope": scope, "read": (secrets.key, scope)}, is_vars=True)
+        assert not leaks(repr(shown) + repr([*scope.items(), *scope.values()]))
 
 
 # promise 15

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretBytes, SecretStr
 from typing_extensions import TypedDict
 
-from pgp_config import DeclarationError, RejectedVersion
+from pgp_config import EVERY_REQUEST, DeclarationError, RejectedVersion
 from pgp_config.secret import Decoder, Payload, SealedStr, confidential_texts, holds_private_key
 
 CANARY = "canary-7f3a-91bd"
@@ -167,8 +167,23 @@ def test_given_values_may_be_text_bytes_or_of_the_type():
     assert decoder.given("key").get_secret_value() == "key"
     assert decoder.given(b"key").get_secret_value() == "key"
     assert decoder.given(SecretStr("key")).get_secret_value() == "key"
-    with pytest.raises(RejectedVersion, match="the value given is not a valid"):
+    with pytest.raises(RejectedVersion, match=r"the value given is not a valid SecretStr \("):
         decoder.given(7)
+
+
+# promise 15: what it may be can be all that there is to know of a value
+@pytest.mark.parametrize("declared", [Literal["canary-on", "off"], list[Literal["canary-on"]]])
+def test_an_error_does_not_say_what_a_value_might_have_been(declared):
+    with pytest.raises(RejectedVersion, match=r"is not a valid .*Literal") as caught:
+        decode(declared, b'["x"]')
+    assert "canary" not in str(caught.value)
+
+
+def test_what_is_no_type_is_refused():
+    with pytest.raises(
+        DeclarationError, match=r"does not know the type Freshness\(.*AttributeError"
+    ):
+        Decoder(EVERY_REQUEST)
 
 
 def test_confidential_texts_are_found_wherever_they_are():

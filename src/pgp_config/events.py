@@ -352,21 +352,21 @@ def introduce(observer: Observer, secrets: Measurable) -> None:
 class Traces:
     """One fetch, as all who follow it do; a faulty one disturbs neither the others nor the fetch."""
 
-    __slots__ = ("_traces",)
+    __slots__ = ("_faults", "_traces")
 
     def __init__(
         self, observers: Iterable[Observer], container: str, secret: str, *, awaited: bool
     ) -> None:
         self._traces: list[FetchTrace] = []
+        # Logged once the cache's lock is not held any more: a handler of the log may itself read a secret.
+        self._faults: list[tuple[Observer, Exception]] = []
         for observer in observers:
             trace: Callable[..., FetchTrace] | None = getattr(observer, "trace_fetch", None)
             if trace is not None:
-                _shielded(
-                    observer,
-                    lambda trace=trace: self._traces.append(
-                        trace(container, secret, awaited=awaited)
-                    ),
-                )
+                try:
+                    self._traces.append(trace(container, secret, awaited=awaited))
+                except Exception as fault:  # noqa: BLE001  as in `_shielded`
+                    self._faults.append((observer, fault))
 
     def join(self) -> None:
         """A reader waits for it that did not set it off."""
@@ -375,6 +375,8 @@ class Traces:
 
     def around(self, fetch: Callable[[], T], land: Callable[[T], object]) -> None:
         """Fetch, which brings a version or an error and does not raise; then tell everybody."""
+        for observer, fault in self._faults:
+            _logger.error("%s failed", type(observer).__name__, exc_info=fault)
         begun = [trace for trace in self._traces if _shielded(trace, trace.begin)]
         outcome = fetch()
         error = outcome if isinstance(outcome, Exception) else None

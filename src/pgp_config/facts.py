@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
@@ -22,7 +19,7 @@ class Record:
 
     # Of the subclass: the names of its fields, their defaults, and which of them are shown.
     __match_args__: tuple[str, ...] = ()
-    _defaults: Mapping[str, object] = MappingProxyType({})
+    _defaults: MappingProxyType[str, object] = MappingProxyType({})
     _shown: tuple[str, ...] = ()
 
     def __init__(self, *values: object, **named: object) -> None:
@@ -74,6 +71,7 @@ def fact(cls: type[T]) -> type[T]:
     """Make a subclass of `Record` a frozen dataclass with slots; a default is one object for all."""
     made: Any = dataclass(init=False, repr=False, eq=False, slots=True)(cls)
     parts = fields(made)
-    made._defaults = {p.name: p.default for p in parts if p.default is not MISSING}  # noqa: SLF001  see `Record`
+    defaults = {p.name: p.default for p in parts if p.default is not MISSING}
+    made._defaults = MappingProxyType(defaults)  # noqa: SLF001  see `Record`
     made._shown = tuple(part.name for part in parts if part.repr)  # noqa: SLF001  as above
     return made  # type: ignore[no-any-return]  # a new class with slots

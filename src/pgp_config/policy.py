@@ -107,6 +107,19 @@ class Freshness(Fact):
         return cls(max_age, max(max_age, DEFAULT_MAX_STALE) if max_stale is None else max_stale)
 
 
+def refuse_other_than_freshness(given: object) -> None:
+    """Refuse what is given as freshness and is none; a bare 0 would else pass for "not given".
+
+    Raises:
+        DeclarationError: If it is neither a `Freshness` nor None.
+    """
+    if given is not None and not isinstance(given, Freshness):
+        raise DeclarationError(
+            f"its freshness is a {type(given).__name__}",
+            remedy="Give Freshness(max_age=5), in seconds, or EVERY_REQUEST.",
+        )
+
+
 def _duration(environ: Mapping[str, str], variable: str) -> float | None:
     text = environ.get(variable)
     if text is None:

@@ -9,6 +9,7 @@ together; what was not is fetched when it is read, once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from math import inf
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from pgp_config.cache import Need, Spec, latest_tick
 from pgp_config.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, ItemsView, ValuesView
     from types import TracebackType
 
     from pgp_config.cache import Cache, Flight, Known
@@ -85,6 +86,14 @@ class Scope(dict[object, Any]):
         # That of C, which does nothing: one in Python costs a tenth of opening and closing a scope, and
         # `request_scope` and `lone_scope` set the tick.
         __init__ = object.__init__
+
+        def items(self) -> ItemsView[object, object]:
+            """Nothing: Sentry's SDK so sends what is in the mappings that are locals of a frame."""
+            return _NOTHING_GIVEN.items()
+
+        def values(self) -> ValuesView[object]:
+            """As `items`."""
+            return _NOTHING_GIVEN.values()
 
     tick: int
     _token: Token[Scope]
@@ -165,7 +174,8 @@ class Scope(dict[object, Any]):
 
     def _forget_if_outdated(self, key: object, parts: Mapping[Spec[Any], Known[Any]]) -> None:
         # Not by number: after a refresh a better object of the same versions may be there.
-        if any(self.seen(spec) is not known for spec, known in parts.items()):
+        # A static secret has no sight: it has no other version.
+        if any(self.get(spec.sight, known) is not known for spec, known in parts.items()):
             self.get(self.DERIVED, {}).pop(key, None)
             self.pop(key, None)
 
@@ -196,6 +206,8 @@ class Scope(dict[object, Any]):
 
     def _pin(self, cache: Cache) -> Pin:
         pin: Pin = self.setdefault(cache, Pin(cache))
+        if self.tick < 0:  # closed while a thread was on its way here, which may bring nothing
+            self._forget()
         return pin
 
     def _notice_rotation(self, pin: Pin, cache: Cache, spec: Spec[T], known: Known[T]) -> None:
@@ -309,12 +321,12 @@ def request_scope(values: Mapping[str, object] | None = None) -> Scope:
             opened inside. Text is validated as the declared type; other objects must be of it.
 
     Raises:
-        DeclarationError: If no container of this process declares one of the names.
+        DeclarationError: If no container of this process declares one of the names, or they are none.
     """
     scope = Scope()
     scope.tick = 0
     if values is not None:
-        _give(scope, dict(values))
+        _give(scope, values)
     return scope
 
 
@@ -322,13 +334,23 @@ def _give(scope: Scope, values: Mapping[str, object]) -> None:
     global _giving  # noqa: PLW0603  once for the process: what no service does costs none anything
     _refuse_unknown(values)
     _giving = True
-    scope[scope.GIVEN] = values
+    scope[scope.GIVEN] = dict(values)
 
 
 def _refuse_unknown(given: Mapping[str, object]) -> None:
     import difflib  # noqa: PLC0415  for a mistake only
 
+    if not isinstance(given, Mapping):
+        raise DeclarationError(
+            f"request_scope(values=…) is given a {type(given).__name__}",
+            remedy="Give values by name: {'CHANGENOW_API_KEY': …}.",
+        )
     for name in given:
+        if not isinstance(name, str):
+            raise DeclarationError(
+                f"request_scope(values=…) names a secret by a {type(name).__name__}",
+                remedy="Use the name in the source: {'CHANGENOW_API_KEY': …}.",
+            )
         if name not in declared_names:
             close = difflib.get_close_matches(name, sorted(declared_names), n=1)
             hint = f"Did you mean {close[0]}?" if close else "Use the name in the source."

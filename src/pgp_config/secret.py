@@ -70,9 +70,11 @@ class Decoder(Generic[T]):
         self.is_binary = declared in (bytes, SecretBytes)
         try:
             self._adapter: TypeAdapter[T] = TypeAdapter(declared)
-        except PydanticUserError as fault:
+        except (PydanticUserError, AttributeError) as fault:
+            # The latter of what is no type at all.
+            reason = getattr(fault, "code", None) or type(fault).__name__
             raise DeclarationError(
-                f"pydantic does not know the type {declared!r} ({fault.code})",
+                f"pydantic does not know the type {declared!r} ({reason})",
                 remedy="Declare a type that pydantic validates: HttpUrl, Decimal, a model …",
             ) from fault
         self._json = _reads_json(self._adapter.core_schema)

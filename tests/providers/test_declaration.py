@@ -9,6 +9,7 @@ from pgp_config import (
     DeclarationError,
     DynamicSecret,
     Freshness,
+    KeyRing,
     Memory,
     ReloadPolicy,
     SecretContainer,
@@ -208,6 +209,20 @@ def test_freshness_can_be_said_at_three_places():
     secrets = Service(source=Memory(), freshness=Freshness(9))
     found = {spec.name: secrets._cache.freshness(spec).max_age for spec in secrets._cache.specs()}
     assert found == {"DECLARED_STRICT": 0, "DECLARED_USUAL": 9}
+
+
+# promise 4: EVERY_REQUEST written as 0 was taken for "not given", and values were 5 s old
+@pytest.mark.parametrize("given", [0, 0.0, 5, "5"])
+def test_a_freshness_that_is_none_is_refused(given):
+    class Service(SecretContainer):
+        key = DynamicSecret("DECLARED_KEY")
+
+    wanted = f"freshness is a {type(given).__name__}.*EVERY_REQUEST"
+    with pytest.raises(DeclarationError, match=f"Service: its {wanted}"):
+        Service(source=Memory(), freshness=given)
+    for kind in (DynamicSecret, KeyRing):
+        with pytest.raises(DeclarationError, match=f"DECLARED_KEY: its {wanted}"):
+            kind("DECLARED_KEY", freshness=given)
 
 
 def test_texts_name_the_secret_and_no_value(service):

@@ -201,6 +201,34 @@ def test_it_always_matches_the_versions_that_its_scope_sees(service, source):
         assert service.engine().values == ("v2",)
 
 
+# promise 1: "one object a scope" holds of what is built with a static secret too
+def test_within_a_scope_it_stays_one_object_also_with_a_static_secret(
+    source, make, clock, factory
+):
+    class Service(SecretContainer):
+        user = StaticSecret("VERSIONED_USER", str)
+        key = DynamicSecret("VERSIONED_KEY", str, freshness=EVERY_REQUEST)
+        engine = PerVersion(factory, user, key)
+
+    source.add("VERSIONED_USER", "u1")
+    source.add("VERSIONED_KEY", "v1")
+    service = make(Service)
+    service.load()
+    old = read(service)
+    source.add("VERSIONED_KEY", "v2")
+    factory.fault = OSError("not there yet")
+    with request_scope():
+        assert service.engine() is old
+        factory.fault = None
+        clock.advance(60)
+        while (new := read(service)) is old:  # it is built in the background
+            pass
+        assert service.engine() is old
+        assert not old.closed.is_set()
+    assert old.closed.wait(10)
+    assert read(service) is new
+
+
 def test_a_read_outside_of_scopes_is_kept_until_the_container_is_closed(service, source):
     old = service.engine()
     assert service.engine() is old

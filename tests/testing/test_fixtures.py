@@ -53,6 +53,15 @@ def test_the_next_scope_sees_a_rotation_and_an_open_one_does_not(make_secrets):
     assert [event.version for event in made.events.of(Reloaded)] == [2]
 
 
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [("freshnes", "Did you mean freshness?"), ("zzz", "There are chance, clock, freshness, load")],
+)
+def test_a_misspelt_option_is_an_error_and_not_ignored(make_secrets, option, hint):
+    with pytest.raises(DeclarationError, match=rf"{option}=.*{hint}".replace("?", r"\?")):
+        make_secrets(Service, VALUES, **{option: EVERY_REQUEST})
+
+
 async def test_a_coroutine_rotates_without_blocking(make_secrets):
     made = make_secrets(Service, VALUES)
     assert await made.arotate("KIT_KEY", "canary-2") == 2

@@ -1,5 +1,6 @@
 """The helpers for unittest, run by unittest itself; and the block that they are made of."""
 
+import base64
 import contextlib
 import io
 import logging
@@ -7,6 +8,7 @@ import sys
 import threading
 import unittest
 import warnings
+from urllib.parse import quote
 
 import pytest
 
@@ -20,6 +22,7 @@ from pgp_config import (
     SecretContainer,
     request_scope,
 )
+from pgp_config.events import FetchFailed
 from pgp_config.testing import SecretLeak, SecretsTestMixin, no_secret_leaks, prepare
 
 
@@ -124,6 +127,34 @@ def leak_of(block, *canaries, **options):
         block()
     assert "canary-" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        repr,
+        lambda key: base64.b64encode(b"user:" + key).decode(),
+        bytes.hex,
+        lambda key: quote(key, safe=""),
+    ],
+)
+def test_a_binary_key_is_found_in_every_form_that_redaction_knows(written):
+    class Binary(SecretContainer):
+        key = DynamicSecret("KIT_BINARY", bytes)
+
+    def block():
+        made.rotate("KIT_BINARY", b"\xfecanary&next")  # to learn it disturbs no fetch
+        print(written(made.secrets.key()))
+
+    with prepare(Binary, {"KIT_BINARY": b"\xffcanary&key\x00"}) as made:
+        assert "KIT_BINARY" in leak_of(block)
+        assert not made.events.of(FetchFailed)
+
+
+def test_lines_that_are_written_at_once_are_seen(capsys):
+    with pytest.raises(SecretLeak, match="canary 1") as caught, no_secret_leaks("canary"):
+        sys.stdout.writelines(["with ", "canary-4711", "\n"])
+    assert "4711" not in str(caught.value) + capsys.readouterr().out
 
 
 def test_an_error_of_the_block_goes_first(made):

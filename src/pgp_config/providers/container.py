@@ -22,6 +22,7 @@ from pgp_config.policy import (
     ReloadPolicy,
     faults_of_pins,
     pins_from_environ,
+    refuse_other_than_freshness,
 )
 from pgp_config.providers.graph import (
     Finding,
@@ -343,6 +344,10 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
     ) -> Self:
         """Copy the declaration, and bind the copy to the source."""
         _refuse_non_source(source, cls.__name__)
+        try:
+            refuse_other_than_freshness(freshness)
+        except DeclarationError as fault:
+            raise fault.located(container=cls.__name__) from None
         # dependency_injector gives an instance of `instance_type`, with the same attributes.
         container: Self = super().__new__(cls, **overriding_providers)
         pins = pins_from_environ(os.environ) if pinned is None else pinned

@@ -19,6 +19,7 @@ from pgp_config.errors import (
 )
 from pgp_config.events import StaticReadRefused
 from pgp_config.payload import Versioned
+from pgp_config.policy import refuse_other_than_freshness
 from pgp_config.scopes import Scope, current_scope, declared_names, lone_scope, open_scope
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class SecretProvider(providers.Provider[T]):
             )
         super().__init__()
         try:
+            refuse_other_than_freshness(freshness)
             decoder = _decoder_of(declared)
         except DeclarationError as fault:
             raise fault.located(secret=name) from fault.__cause__
@@ -561,7 +563,10 @@ class StaticSecret(SecretProvider[T]):
             return self._load(cache, scope)
         if scope is None:
             return known.value
-        return cast("T", scope.setdefault(self._spec, known.value))
+        value = cast("T", scope.setdefault(self._spec, known.value))
+        if scope.tick < 0:  # closed while a thread was on its way here
+            scope.close()
+        return value
 
     def _look(self, cache: Cache, scope: Scope) -> Sight[T] | Waiting:  # noqa: ARG002  a dynamic one needs it
         known = cache.current(self._spec)

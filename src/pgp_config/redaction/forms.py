@@ -40,10 +40,12 @@ def _of_one(text: str) -> Iterator[str]:
     yield data.decode(errors="replace")
     yield data.decode(errors="backslashreplace")
     yield text.strip()
-    yield from _quoted(text, data)
-    yield html.escape(text)
-    yield html.escape(text, quote=False)
-    yield from _percent(data)
+    for quoted in set(_quoted(text, data)):
+        # Also as JSON within JSON, or within the `repr` of a body that was sent.
+        yield from (quoted, *_quoted(quoted, _bytes_of(quoted)))
+    yield from _html(text)
+    for escaped in set(_percent(data)):
+        yield from (escaped, *_percent(escaped.encode()))  # a URL within a URL
     if len(data) >= SHORTEST_ENCODED:
         yield data.hex()
         yield data.hex().upper()
@@ -66,6 +68,16 @@ def _quoted(text: str, data: bytes) -> Iterator[str]:
     yield repr(data)[2:-1]
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _html(text: str) -> Iterator[str]:
+    """As the standard library and MarkupSafe, which is that of Flask and Jinja, escape it."""
+    yield html.escape(text, quote=False)
+    escaped = html.escape(text)
+    yield escaped
+    escaped = escaped.replace("&#x27;", "&#39;")
+    yield escaped
+    yield escaped.replace("&quot;", "&#34;")
 
 
 def _percent(data: bytes) -> Iterator[str]:

@@ -52,7 +52,9 @@ class _Hook:
         self._before: Callable[..., Any] | None = None
 
     def install(self, user: Redaction) -> None:
-        if not self._users:
+        # Somebody may have put back what was there before, as `warnings.catch_warnings` does at its end. If it is
+        # but wrapped, what was there before passes its calls on.
+        if not self._users or getattr(self._owner, self._name) is not self._mine:
             self._wrap()
         self._users.add(user)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Attempts:
     """Makes attempts that are left behind when their time is up.
 
     Nothing else ends one in time: the time-outs of HTTP clients are for each address and each read, and not for
-    looking up the name. It is for one process: a forked child needs a new one.
+    looking up the name. Each has the context (`contextvars`) of whoever waits for it. It is for one process: a
+    forked child needs a new one.
 
     Args:
         name: Of the threads.
@@ -44,9 +46,12 @@ class Attempts:
         deadline = time.monotonic() + timeout
         outcome: Future[T] = Future()
 
+        # The caller's: a span that an instrumentation of the client library makes belongs to that of the fetch.
+        context = copy_context()
+
         def attempt() -> None:
             try:
-                outcome.set_result(work())
+                outcome.set_result(context.run(work))
             except BaseException as fault:  # noqa: BLE001  raised where the outcome is waited for
                 outcome.set_exception(fault)
             finally:

@@ -273,6 +273,10 @@ class _Tee:
         self._stream.write(self._watch.values.scrub(text))
         return len(text)
 
+    def writelines(self, texts: Iterable[str]) -> None:
+        """As that of a stream."""
+        self.write("".join(texts))
+
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the stream has
         return getattr(self._stream, name)
 

@@ -208,11 +208,12 @@ def prepare(
         options: As those of the container, and `load`.
 
     Raises:
-        DeclarationError: If the container's declaration or a value has faults.
+        DeclarationError: If the container's declaration or a value has faults, or there is no such option.
         StartupError: If it cannot be loaded: a secret has no value, or one that fails its type.
     """
     __tracebackhide__ = True  # a report with locals would show the values
     _refuse_non_class(container)
+    _refuse_unknown_options(options)
     if manager is None:
         memory = FakeSource(values)
         return _prepared(container, memory, memory, options)
@@ -231,6 +232,17 @@ def _refuse_non_class(container: object) -> None:
             f"a container is to be made of {shown.__name__}, which is no container class",
             remedy="Give the class: make_secrets(MyContainer, {…}).",
         )
+
+
+def _refuse_unknown_options(options: Iterable[str]) -> None:
+    for name in options:
+        if name not in Options.__optional_keys__:
+            close = difflib.get_close_matches(name, Options.__optional_keys__, n=1)
+            there_are = f"There are {', '.join(sorted(Options.__optional_keys__))}."
+            raise DeclarationError(
+                f"a container is to be made with {name}=, which there is not",
+                remedy=f"Did you mean {close[0]}?" if close else there_are,
+            )
 
 
 def _prepared(container: type[C], store: S, source: Source, options: Options) -> Prepared[C, S]:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from pgp_config.errors import DeclarationError
+from pgp_config.redaction.forms import SHORTEST, forms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-#: Shorter texts are not looked for: they occur by chance. As in `pgp_config.redaction`.
-SHORTEST = 4
-
-#: A line of a value of several lines that is this long is a secret of its own: reports indent them.
-LONG_LINE = 16
+    from collections.abc import Iterable
 
 #: Characters of a line that a report shows around what was found.
 EXCERPT = 120
@@ -54,7 +47,7 @@ class Values:
         """
         long = [text for text in texts if len(text) >= SHORTEST]
         with self._lock:
-            for written in itertools.chain.from_iterable(map(_ways_to_write, long)):
+            for written in itertools.chain.from_iterable(map(forms_of, long)):
                 self._names.setdefault(written, name)
             self._pattern = None
 
@@ -107,17 +100,6 @@ class Values:
     def _name_of(self, found: str) -> str:
         name = self._names.get(found)
         return name or next(n for text, n in self._canaries.items() if found.startswith(text))
-
-
-def _ways_to_write(text: str) -> Iterator[str]:
-    """The text itself, as `repr`, JSON and URLs have it, and its long lines."""
-    yield text
-    yield repr(text)[1:-1]
-    yield json.dumps(text)[1:-1]
-    yield quote(text, safe="")
-    lines = text.splitlines()
-    if len(lines) > 1:
-        yield from (line for line in lines if len(line) >= LONG_LINE and "-----" not in line)
 
 
 def _excerpt(line: str, mark: str) -> str:
