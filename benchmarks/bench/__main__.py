@@ -1,4 +1,4 @@
-"""The runner: `scripts/bench [name …] [--quick] [--json FILE] [--against FILE] [--keep]`."""
+"""The runner: `scripts/bench [name …] [--quick] [--keep] [--page]`; `benchmarks/README.md` has the rest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pkgutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -24,6 +25,10 @@ def main() -> int:
     if asked.only is not None:
         _run_here(asked.only, Options(quick=asked.quick), asked.json)
         return 0
+    if asked.guard:
+        return _guard()
+    if asked.page and not asked.keep:
+        return _make_page(results.read(asked.source))
     run = _run_all(asked.names or row_names(), quick=asked.quick)
     if asked.json is not None:
         results.write(run, asked.json)
@@ -36,7 +41,26 @@ def main() -> int:
         results.write(run, KEPT / f"{run.measured_on}.json")
     for name in run.failed:
         print(f"{name} failed", file=sys.stderr)
-    return 1 if run.failed else 0
+    unmade = asked.page and _make_page(kept)
+    return 1 if run.failed or unmade else 0
+
+
+def _make_page(run: results.Results) -> int:
+    from bench import explained, report  # noqa: PLC0415  matplotlib, which the guard runs without
+
+    try:
+        page = report.make(run)
+    except explained.UnexplainedError as fault:
+        print(f"No page: {fault}", file=sys.stderr)
+        return 1
+    print(f"Made {page}")
+    return 0
+
+
+def _guard() -> int:
+    from bench import guard  # noqa: PLC0415  it needs less than the rows do, and more than the page
+
+    return guard.main()
 
 
 def row_names() -> list[str]:
@@ -53,6 +77,20 @@ def _arguments() -> argparse.Namespace:
         "--against", type=Path, metavar="FILE", help="compare with these; by default the kept ones"
     )
     parser.add_argument("--keep", action="store_true", help=f"keep them in {KEPT.name}/")
+    parser.add_argument(
+        "--page", action="store_true", help="make docs/benchmarks.md; of the kept, without --keep"
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        default=LATEST,
+        metavar="FILE",
+        help="the results that --page shows, in place of the kept ones",
+    )
+    parser.add_argument(
+        "--guard", action="store_true", help="only check that the stable ratios are not worse"
+    )
     parser.add_argument("--only", help=argparse.SUPPRESS)  # one row, in this process
     asked = parser.parse_args()
     unknown = {*asked.names} - {*row_names()}
@@ -60,6 +98,10 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     if asked.keep and asked.quick:
         parser.error("the figures of a quick run are not kept")
+    if asked.page and not asked.keep and (asked.names or asked.quick):
+        parser.error("--page shows kept results: add --keep, or measure nothing")
+    if asked.page and not asked.keep and not asked.source.exists():
+        parser.error(f"{asked.source} does not exist: scripts/bench --keep --page makes it")
     return asked
 
 
@@ -91,8 +133,10 @@ def _run_all(names: list[str], *, quick: bool) -> results.Results:
 
 def _run_here(name: str, options: Options, path: Path | None) -> None:
     module = import_module(f"bench.rows.{name}")
+    began = time.monotonic()
     row: results.RowResult = module.run(options)
-    row = row.model_copy(update={"measured_on": _today()})
+    took = round(time.monotonic() - began, 1)
+    row = row.model_copy(update={"measured_on": _today(), "took": took})
     if path is None:
         shown.show_row(row)
     else:

@@ -138,9 +138,10 @@ def loop(
         name: As the results page shows it.
         prepare: Synchronous or asynchronous context manager that gives the body.
         threads: Of a synchronous case: in how many threads the body runs at once, each with a copy of
-            that context. A sample is then the elapsed time for one operation of any of them.
+            that context. A sample is then the time for one operation of any of them.
         clock: `time.thread_time` for what never waits, and is so fast that a neighbour's turn on the
-            processor would be most of a sample; the same for all cases that are compared.
+            processor would be most of a sample; with several threads `time.process_time`. The same for
+            all cases that are compared.
     """
 
     @contextmanager
@@ -155,7 +156,7 @@ def loop(
         try:
             lap = _lap_of(body, clock)
             if threads > 1:
-                yield _calibrated(lambda plan: _in_threads(threads, context, lap, plan))
+                yield _calibrated(lambda plan: _in_threads(threads, context, lap, plan, clock))
             else:
                 yield _calibrated(lambda plan: context.run(lap, plan))
         finally:
@@ -295,20 +296,22 @@ async def _awaiting(step: Any) -> Any:  # noqa: ANN401  any awaitable, which a R
     return await step
 
 
-def _in_threads(count: int, context: contextvars.Context, lap: _Lap, plan: _Plan) -> float:
-    """Elapsed seconds from the first thread's start to the last one's end, for one thread's share."""
+def _in_threads(
+    count: int, context: contextvars.Context, lap: _Lap, plan: _Plan, clock: Clock
+) -> float:
+    """Seconds from the first thread's start to the last one's end, for one thread's share."""
     barrier = threading.Barrier(count)
     spans: list[tuple[float, float]] = []
     faults: list[BaseException] = []
 
     def work() -> None:
         barrier.wait()
-        begin = time.perf_counter()
+        begin = clock()
         try:
             lap(plan)
         except BaseException as fault:  # noqa: BLE001  whatever it is, it ends the measurement
             faults.append(fault)
-        spans.append((begin, time.perf_counter()))
+        spans.append((begin, clock()))
 
     workers = [
         threading.Thread(target=context.copy().run, args=(work,), daemon=True)

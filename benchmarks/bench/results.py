@@ -92,6 +92,7 @@ class RowResult(_Model):
         series: For plots.
         notes: What a reader has to know of the whole row: what the floor does, why a mark is missed.
         measured_on: The day; set by the runner.
+        took: Seconds that it took to measure; set by the runner.
     """
 
     name: str
@@ -100,6 +101,7 @@ class RowResult(_Model):
     series: tuple[Series, ...] = ()
     notes: tuple[str, ...] = ()
     measured_on: dt.date | None = None
+    took: float | None = None
 
 
 class Machine(_Model):

@@ -58,28 +58,29 @@ def show_row(row: RowResult) -> None:
             {"met": "[green]met", "missed": "[red]missed", "report only": ""}[figure.verdict],
             figure.note,
         )
-    console = _console()
-    console.print(table)
+    out = console()
+    out.print(table)
     for note in row.notes:
-        console.print(f"  {note}", highlight=False, markup=False)
+        out.print(f"  {note}", highlight=False, markup=False)
 
 
 def show_changes(found: Iterable[Change]) -> None:
     """Print which ratios differ from an earlier run's, the others only as a count."""
-    console, same = _console(), 0
+    out, same = console(), 0
     for change in found:
         if change.kind == "same":
             same += 1
             continue
         colour = "red" if change.kind == "worse" else "green"
-        console.print(
+        out.print(
             f"[{colour}]{change.kind}[/]: {change.row}: {change.case} / {change.ratio_to}: "
             f"{change.before:.3g} -> {change.now:.3g}",
             highlight=False,
         )
-    console.print(f"{same} ratios as before.", highlight=False)
+    out.print(f"{same} ratios as before.", highlight=False)
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Where it is printed."""
     # Into a file or a pipe: as wide as the table is.
     return Console() if sys.stdout.isatty() else Console(width=200)

@@ -261,6 +261,7 @@ class _Entry:
         doubts: How many such numbers were announced in a row.
         withdrawn_until: Monotonic seconds before which the end of a version is not acted on again.
         shown: Logical time of the start of the wave that brought what the generation has of it.
+        max_age: That of its freshness, at hand for the first read of each scope.
     """
 
     spec: Spec[Any]
@@ -285,6 +286,10 @@ class _Entry:
     read_at: float = -inf
     alive: dict[int, tuple[weakref.ref[Known[Any]], int]] = field(default_factory=dict)
     released: Callable[[object], None] | None = None
+    max_age: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.max_age = self.freshness.age_limit
 
     def pending_looks(self) -> list[Flight]:
         return [look for look in self.looks.values() if not look.outcome.done()]
@@ -502,7 +507,7 @@ class Cache:
 
     def max_age(self, spec: Spec[Any]) -> float:
         """Seconds for which a version of a secret is fresh after its confirmation."""
-        return self._entries[spec].freshness.age_limit
+        return self._entries[spec].max_age
 
     # -- decisions ---------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ class Scope(dict[object, Any]):
         Raises:
             PgpConfigError: If the source failed lately and there is no last good value.
         """
-        pin = self._pin(cache)
+        pin = self.get(cache) or self._pin(cache)
         max_age = cache.max_age(spec)
         if max_age == 0:
             since, after = -inf, max(self.tick, pin.after)
@@ -131,7 +131,7 @@ class Scope(dict[object, Any]):
 
     def keep(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> T:
         """Fix what this scope sees; of two threads that read at once, both get the first one's."""
-        pin = self._pin(cache)
+        pin = self.get(cache) or self._pin(cache)
         if pin.generation.get(spec) is not known:
             self._notice_rotation(pin, cache, spec, known)
         value: T = self.setdefault(key, cache.shown(spec, self.setdefault(spec.sight, known)))
@@ -141,7 +141,7 @@ class Scope(dict[object, Any]):
 
     def move(self, key: object, spec: Spec[T], known: Known[T], cache: Cache) -> None:
         """See another version from now on: `refresh()`."""
-        self._notice_rotation(self._pin(cache), cache, spec, known)
+        self._notice_rotation(self.get(cache) or self._pin(cache), cache, spec, known)
         self[spec.sight] = known
         # Not `known`: of two refreshes at once, both are the last one's.
         self[key] = cache.shown(spec, self.seen(spec) or known)
@@ -195,7 +195,7 @@ class Scope(dict[object, Any]):
             _call_back(callbacks)
 
     def _pin(self, cache: Cache) -> Pin:
-        pin: Pin = self.get(cache) or self.setdefault(cache, Pin(cache))
+        pin: Pin = self.setdefault(cache, Pin(cache))
         return pin
 
     def _notice_rotation(self, pin: Pin, cache: Cache, spec: Spec[T], known: Known[T]) -> None:

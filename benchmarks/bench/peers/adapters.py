@@ -52,17 +52,17 @@ FIVE = (A, B, C, D, E)
 
 def flask_adapters() -> dict[str, Callable[[], Flask]]:
     """Makes an application, by the library's name."""
-    return {"dishka": _dishka_flask, "svcs": _svcs_flask, "wireup": _wireup_flask}
+    return {"dishka": dishka_on_flask, "svcs": svcs_on_flask, "wireup": wireup_on_flask}
 
 
 def fastapi_adapters() -> dict[str, Callable[[], FastAPI]]:
     """As `flask_adapters`."""
     return {
-        "dishka": _dishka_fastapi,
-        "svcs": _svcs_fastapi,
-        "wireup": _wireup_fastapi,
-        "that-depends": _that_depends_fastapi,
-        "modern-di": _modern_di_fastapi,
+        "dishka": dishka_on_fastapi,
+        "svcs": svcs_on_fastapi,
+        "wireup": wireup_on_fastapi,
+        "that-depends": that_depends_on_fastapi,
+        "modern-di": modern_di_on_fastapi,
     }
 
 
@@ -73,7 +73,9 @@ def _dishka_provider() -> Any:  # noqa: ANN401  peers are Any
     return provider
 
 
-def _dishka_flask() -> Flask:
+def dishka_on_flask() -> Flask:
+    """Flask with the adapter of dishka."""
+
     @dishka.integrations.flask.inject  # type: ignore[untyped-decorator]  # Any
     def page(
         a: FromDishka[A], b: FromDishka[B], c: FromDishka[C], d: FromDishka[D], e: FromDishka[E]
@@ -86,7 +88,9 @@ def _dishka_flask() -> Flask:
     return app
 
 
-def _dishka_fastapi() -> FastAPI:
+def dishka_on_fastapi() -> FastAPI:
+    """FastAPI with the adapter of dishka."""
+
     @dishka.integrations.fastapi.inject  # type: ignore[untyped-decorator]  # Any
     async def page(
         a: FromDishka[A], b: FromDishka[B], c: FromDishka[C], d: FromDishka[D], e: FromDishka[E]
@@ -99,7 +103,9 @@ def _dishka_fastapi() -> FastAPI:
     return app
 
 
-def _svcs_flask() -> Flask:
+def svcs_on_flask() -> Flask:
+    """Flask with the adapter of svcs."""
+
     def page() -> dict[str, int]:
         return answer(*svcs.flask.get(A, B, C, D, E))
 
@@ -110,7 +116,9 @@ def _svcs_flask() -> Flask:
     return made
 
 
-def _svcs_fastapi() -> FastAPI:
+def svcs_on_fastapi() -> FastAPI:
+    """FastAPI with the adapter of svcs."""
+
     @svcs.fastapi.lifespan  # type: ignore[untyped-decorator]  # Any
     async def lifespan(_: FastAPI, registry: Any) -> AsyncIterator[None]:  # noqa: ANN401  peers are Any
         for kind in FIVE:
@@ -130,7 +138,9 @@ def _wireup_made() -> list[Any]:
     return [wireup.injectable(lifetime="scoped")(kind) for kind in FIVE]
 
 
-def _wireup_flask() -> Flask:
+def wireup_on_flask() -> Flask:
+    """Flask with the adapter of wireup."""
+
     def page(
         a: Injected[A], b: Injected[B], c: Injected[C], d: Injected[D], e: Injected[E]
     ) -> dict[str, int]:
@@ -142,7 +152,9 @@ def _wireup_flask() -> Flask:
     return app
 
 
-def _wireup_fastapi() -> FastAPI:
+def wireup_on_fastapi() -> FastAPI:
+    """FastAPI with the adapter of wireup."""
+
     async def page(
         a: Injected[A], b: Injected[B], c: Injected[C], d: Injected[D], e: Injected[E]
     ) -> dict[str, int]:
@@ -173,7 +185,8 @@ class Resources(that_depends.BaseContainer):  # type: ignore[misc]  # Any
     a, b, c, d, e = map(_in_context, FIVE)
 
 
-def _that_depends_fastapi() -> FastAPI:
+def that_depends_on_fastapi() -> FastAPI:
+    """FastAPI with the adapter of that-depends."""
     route = that_depends.integrations.fastapi.create_fastapi_route_class(
         Resources, scope=that_depends.ContextScopes.REQUEST
     )
@@ -203,7 +216,8 @@ class Factories(modern_di.Group):  # type: ignore[misc]  # Any
     )
 
 
-def _modern_di_fastapi() -> FastAPI:
+def modern_di_on_fastapi() -> FastAPI:
+    """FastAPI with the adapter of modern-di."""
     from_di = modern_di_fastapi.FromDI
 
     async def page(

@@ -8,6 +8,7 @@ answer. Each case has a channel of its own, opened before; nothing is cached in 
 
 from __future__ import annotations
 
+import time
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from bench.harness import Body, Options
     from bench.peers.local_manager import Addresses
+    from bench.results import Figure
 
 NAME = "fetch"
 TITLE = "Fetch of one secret from a local Secret Manager"
@@ -89,6 +91,16 @@ def run(options: Options) -> RowResult:
         ),
         notes=NOTES,
     )
+
+
+def own_figures(options: Options) -> list[Figure]:
+    """Ours beside the raw call, in the time of this process alone: for the guard, on a busy machine."""
+    with running() as server:
+        cases = [
+            loop(name, partial(prepare, server), clock=time.process_time)
+            for name, prepare in ((RAW, _raw), (OURS, _ours))
+        ]
+        return [measure(cases, options).figure(OURS, ratio_to=RAW)]
 
 
 @contextmanager

@@ -114,6 +114,20 @@ def run(options: Options) -> RowResult:
         )
 
 
+def own_figures(options: Options) -> list[Figure]:
+    """What needs no peer, for the guard: ours beside dependency_injector alone, and what it imports."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        populate(folder, ["pgp-config"])
+        prelude = _prelude(folder, BARE)
+        cases = [
+            process(case, _timing(prelude, program, "process_time"))
+            for case, program in ((FLOOR, _FLOOR), (PLAIN, _PLAIN))
+        ]
+        measured = measure(cases, options)
+        return [measured.figure(PLAIN, ratio_to=FLOOR), _heavy(BARE, prelude)]
+
+
 def _figures(preludes: Mapping[str, str], options: Options) -> Iterator[Figure]:
     for place, prelude in preludes.items():
         programs, beside = {FLOOR: _FLOOR, PLAIN: _PLAIN}, {PLAIN: FLOOR}
@@ -163,7 +177,7 @@ def _times(prelude: str, programs: Mapping[str, str], options: Options) -> Measu
         process(_elapsed(name), _timing(prelude, program, "perf_counter"))
         for name, program in [*programs.items()][:2]
     ]
-    return measure([*cases, *elapsed], options, rounds=options.choose(full=41, quick=5))
+    return measure([*cases, *elapsed], options, rounds=options.choose(full=21, quick=3))
 
 
 def _peaks(prelude: str, programs: Mapping[str, str], options: Options) -> Measured:
@@ -171,7 +185,7 @@ def _peaks(prelude: str, programs: Mapping[str, str], options: Options) -> Measu
         process(_memory(name), _peak(prelude, program), unit="bytes")
         for name, program in programs.items()
     ]
-    return measure(cases, options, rounds=options.choose(full=7, quick=1))
+    return measure(cases, options, rounds=options.choose(full=5, quick=1))
 
 
 def _elapsed(name: str) -> str:

@@ -122,7 +122,7 @@ Way: TypeAlias = "Callable[[Iterator[float], int], tuple[int, Counter[int], int]
 
 def run(options: Options) -> RowResult:
     """Simulate the row."""
-    most = options.choose(full=200_000, quick=4_000)
+    most = options.choose(full=40_000, quick=4_000)
     processes = QUICK_PROCESSES if options.quick else PROCESSES
     ways = {
         "access for each read": _each_read,

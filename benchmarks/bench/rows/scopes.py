@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.harness import Mark, Statement, loop, measure
-from bench.peers import floors, ours, scoped
+from bench.peers import floors, ours
 from bench.results import RowResult
 from pgp_config import request_scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from bench.harness import Body, Options
+    from bench.harness import Body, Case, Options
     from bench.results import Figure
 
 NAME = "scopes"
@@ -57,13 +57,39 @@ def run(options: Options) -> RowResult:
     )
 
 
+def own_cases() -> list[Case]:
+    """Ours and the floor, without the peers: for the guard too."""
+    return [
+        _loop(FLOOR, partial(_scope_only, floors.Scope)),
+        _loop(OURS, partial(_scope_only, request_scope)),
+    ]
+
+
+def own_reading_cases() -> list[Case]:
+    """As `own_cases`, with one read."""
+    return [
+        _loop(READ_FLOOR, _floor_read),
+        _loop(READ_OURS, _dynamic),
+        _loop(READ_STATIC, _static),
+    ]
+
+
+def own_async_cases() -> list[Case]:
+    """As `own_cases`, asynchronous."""
+    return [
+        _loop(ASYNC_FLOOR, partial(_async_scope_only, floors.Scope)),
+        _loop(ASYNC_OURS, partial(_async_scope_only, request_scope)),
+    ]
+
+
 def _open_close(options: Options) -> Iterator[Figure]:
+    from bench.peers import scoped  # noqa: PLC0415  the guard runs where no peer is installed
+
     ways = scoped.ways()
     measured = measure(
         [
-            _loop(FLOOR, partial(_scope_only, floors.Scope)),
+            *own_cases(),
             _loop(BAREST, partial(_scope_only, floors.Nothing)),
-            _loop(OURS, partial(_scope_only, request_scope)),
             *(_loop(way.name, way.prepared(way.open_close)) for way in ways),
         ],
         options,
@@ -74,13 +100,13 @@ def _open_close(options: Options) -> Iterator[Figure]:
 
 
 def _open_read_close(options: Options) -> Iterator[Figure]:
+    from bench.peers import scoped  # noqa: PLC0415  as above
+
     ways = scoped.ways()
     names = [f"{way.name}, one read" for way in ways]
     measured = measure(
         [
-            _loop(READ_FLOOR, _floor_read),
-            _loop(READ_OURS, _dynamic),
-            _loop(READ_STATIC, _static),
+            *own_reading_cases(),
             *(
                 _loop(name, way.prepared(way.open_read_close))
                 for name, way in zip(names, ways, strict=True)
@@ -95,12 +121,13 @@ def _open_read_close(options: Options) -> Iterator[Figure]:
 
 
 def _async(options: Options) -> Iterator[Figure]:
+    from bench.peers import scoped  # noqa: PLC0415  as above
+
     ways = scoped.async_ways()
     names = [f"{way.name}, async" for way in ways]
     measured = measure(
         [
-            _loop(ASYNC_FLOOR, partial(_async_scope_only, floors.Scope)),
-            _loop(ASYNC_OURS, partial(_async_scope_only, request_scope)),
+            *own_async_cases(),
             *(
                 _loop(name, way.prepared(way.open_close))
                 for name, way in zip(names, ways, strict=True)

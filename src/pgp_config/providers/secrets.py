@@ -215,7 +215,7 @@ class SecretProvider(providers.Provider[T]):
     def _begin(self, scope: Scope | None) -> T | Waiting:
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
-        if scope is not None and self.name in scope.given:
+        if scope is not None and scope.given and self.name in scope.given:
             value = self._given(scope.given[self.name])
             return cast("T", scope.setdefault(self._key, value))
         # A local reference: another thread may reset the override while it is called.
