@@ -110,6 +110,16 @@ def kill_group(process):
     process.wait(PATIENCE)
 
 
+def last_words(process):
+    """End a process that hangs, and its children: what they told, and where their threads were."""
+    os.killpg(process.pid, signal.SIGALRM)  # see children.py
+    try:
+        return process.communicate(timeout=PATIENCE)[1]
+    except subprocess.TimeoutExpired:
+        kill_group(process)
+        return process.communicate()[1]
+
+
 # -- grpcio --------------------------------------------------------------------------------------
 
 
@@ -181,8 +191,8 @@ def run_program(environ, vault):
             with vault.rotating():
                 output, errors = process.communicate(timeout=2 * PATIENCE)
         except subprocess.TimeoutExpired:
-            kill_group(process)
-            pytest.fail(f"{name} hangs: {process.communicate()[1]}")
+            pytest.fail(f"{name} hangs: {last_words(process)}")
+        sys.stderr.write(errors)  # pytest shows it where the test fails
         assert FAULT.search(output + errors) is None, errors
         assert process.returncode == 0, errors
         return json.loads(output)

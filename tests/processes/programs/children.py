@@ -1,6 +1,8 @@
 """What the children of the forking programs do: read until a rotation has been seen, in bounded time."""
 
+import faulthandler
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -12,6 +14,12 @@ from pgp_config import request_scope
 
 #: Seconds after which a child hangs; SIGALRM ends it then, and its exit status says so.
 PATIENCE = 60
+
+# Before it ends it shows where each thread of it is.
+faulthandler.register(signal.SIGALRM, chain=True)
+
+# gRPC tells its logger alone why it ends a child with the exit status 64.
+logging.basicConfig()
 
 
 def jobs_until_rotated(secrets, at_least):

@@ -33,9 +33,11 @@ def main():
     ended = threading.Event()
     with ThreadPoolExecutor(FORKERS + READERS) as pool:
         readers = [pool.submit(read_on, secrets, ended) for _ in range(READERS)]
-        codes = list(pool.map(fork_one, [secrets] * FORKS))
-        jobs_until_rotated(secrets, at_least=1)
-        ended.set()
+        try:
+            codes = list(pool.map(fork_one, [secrets] * FORKS))
+            jobs_until_rotated(secrets, at_least=1)
+        finally:
+            ended.set()  # else a fault would be a hang
         rounds = [reader.result() for reader in readers]
     print(json.dumps({"codes": codes, "parent": min(rounds) > 0}))
 
