@@ -41,8 +41,8 @@ from pgp_config import (
 )
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.secret import Decoder
-from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources.google import manager, over_grpc, retries
+from pgp_config.sources import GoogleSecretManager, retries
+from pgp_config.sources.google import manager, over_grpc
 
 NAME = "projects/4711/secrets/KEY/versions/7"
 TRANSPORTS = "google.cloud.secretmanager_v1.services.secret_manager_service.transports"
@@ -656,9 +656,13 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
 ):
     monkeypatch.setitem(sys.modules, module, None)
     package = sys.modules["pgp_config.sources.google"]
-    for part in ("retries", "over_grpc", "over_rest"):
-        monkeypatch.delitem(sys.modules, f"{package.__name__}.{part}", raising=False)
-        monkeypatch.delattr(package, part, raising=False)
+    for home, part in (
+        (sys.modules["pgp_config.sources"], "retries"),
+        (package, "over_grpc"),
+        (package, "over_rest"),
+    ):
+        monkeypatch.delitem(sys.modules, f"{home.__name__}.{part}", raising=False)
+        monkeypatch.delattr(home, part, raising=False)
     source = GoogleSecretManager("p", endpoint="127.0.0.1:1", transport=transport)
     with pytest.raises(DeclarationError, match="cannot be imported") as caught:
         source.fetch("KEY")

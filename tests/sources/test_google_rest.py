@@ -25,8 +25,8 @@ from pgp_config import (
     SecretUnavailable,
     SourceTimeout,
 )
-from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources.google import over_rest, retries
+from pgp_config.sources import GoogleSecretManager, retries
+from pgp_config.sources.google import over_rest
 from pgp_config.sources.google.over_rest import RestClient
 
 NAME = "projects/4711/secrets/KEY/versions/7"
@@ -332,9 +332,10 @@ def test_attempts_that_were_given_up_do_not_pile_up(stuck, monkeypatch):
         with pytest.raises(SourceTimeout):
             source.fetch("KEY")
     stuck.released.set()
-    assert source._client()._free.acquire(timeout=30)
+    free = source._client()._attempts._free
+    assert free.acquire(timeout=30)
     assert len(stuck.urls) == 1
-    source._client()._free.release()
+    free.release()
     assert source.fetch("KEY").version == 7
 
 
