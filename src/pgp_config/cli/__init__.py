@@ -12,6 +12,7 @@ except ImportError:  # pragma: no cover  # the extra is always there in the test
 
 from pgp_config.cli.cost import cost
 from pgp_config.cli.emulator import emulator
+from pgp_config.cli.explain import explain
 from pgp_config.cli.rotate import rotate
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(cost)
 app.command()(emulator)
+app.command()(explain)
 # What is too much is refused by the command itself: it may be a value, and is not to be shown.
 app.command(context_settings={"allow_extra_args": True})(rotate)
 
