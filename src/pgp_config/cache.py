@@ -520,6 +520,16 @@ class Cache:
         """Make a secret known by name; nothing is fetched yet."""
         self._entries.setdefault(spec, _Entry(spec, freshness, released=self._released))
 
+    @property
+    def source(self) -> Source:
+        """Where the secrets come from."""
+        return self._source
+
+    @property
+    def pinned(self) -> dict[str, int]:
+        """The version's number at which a static secret is loaded, by name."""
+        return dict(self._pinned)
+
     def specs(self) -> list[Spec[Any]]:
         """Every secret of the container."""
         return list(self._entries)

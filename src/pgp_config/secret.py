@@ -120,7 +120,7 @@ class Decoder(Generic[T]):
         try:
             return cast("T", _sealed(self._adapter.validate_python(value)))
         except ValidationError as fault:
-            reason = _explain(fault)
+            reason = _explain(fault, self.declared)
         del value
         raise RejectedVersion(f"the value given {reason}", remedy="Give a value of that type.")
 
@@ -153,7 +153,7 @@ class Decoder(Generic[T]):
             else:
                 value = self._adapter.validate_strings(content)
         except ValidationError as fault:
-            return None, _explain(fault)
+            return None, _explain(fault, self.declared)
         except Exception as fault:  # noqa: BLE001  a custom validator may raise anything, with the value in it
             return None, f"fails its type ({type(fault).__name__})"
         return _sealed(value), None
@@ -224,9 +224,11 @@ def type_name(declared: Any) -> str:  # noqa: ANN401  any type
     return getattr(declared, "__name__", None) or str(declared)
 
 
-def _explain(fault: ValidationError) -> str:
+def _explain(fault: ValidationError, declared: Any) -> str:  # noqa: ANN401  any type
     """The codes and fields of a validation error; its messages and inputs may hold the value."""
+    # Pydantic's title of a type with validators lists them, with their addresses.
+    title = fault.title if fault.title.isidentifier() else type_name(declared)
     codes = sorted(
         {error["type"] for error in fault.errors(include_input=False, include_url=False)}
     )
-    return f"is not a valid {fault.title} ({', '.join(codes)})"
+    return f"is not a valid {title} ({', '.join(codes)})"

@@ -616,6 +616,19 @@ def test_the_client_connects_to_the_global_or_the_regional_endpoint(location, ho
     assert ("grpc.primary_user_agent", "split2/1.4") in options["options"]
 
 
+def test_a_project_is_asked_about_over_a_channel_of_its_own(channels):
+    credentials = AnonymousCredentials()
+    client = client_of(credentials=credentials)
+    first = client._to_projects()
+    assert client._to_projects() is first
+    client.close()
+    assert [host for host, _ in channels] == [
+        "secretmanager.googleapis.com:443",
+        "cloudresourcemanager.googleapis.com",
+    ]
+    assert channels[1][1]["credentials"] is credentials
+
+
 def test_a_local_server_is_reached_without_encryption_and_credentials(monkeypatch):
     created = []
     insecure = grpc.insecure_channel

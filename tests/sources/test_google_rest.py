@@ -429,6 +429,15 @@ def test_given_credentials_get_that_scope():
     client.close()
 
 
+def test_a_project_is_asked_about_where_resource_manager_answers(sent):
+    source = GoogleSecretManager("p", credentials=Token(), transport="rest")
+    assert source.administration().grants_above() == []
+    source.close()
+    assert sent[0].url == (
+        "https://cloudresourcemanager.googleapis.com/v1/projects/p:getIamPolicy"
+    )
+
+
 def test_a_netrc_does_not_take_the_tokens_place(monkeypatch, tmp_path, sent):
     netrc = tmp_path / "netrc"
     netrc.write_text("default login user password canary-netrc\n")

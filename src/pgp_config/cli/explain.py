@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
+from pgp_config.cli.options import AsJson
+from pgp_config.cli.output import DONE, Output
 from pgp_config.explanations import explanations
 
 
@@ -15,12 +16,12 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]...",
-            help="Names of errors, such as SecretForbidden; all are listed if none is given.",
+            help="Errors, such as SecretForbidden; all are listed if none is given.",
             show_default=False,
         ),
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what an error means, what causes it and what to do. The source is not asked.
 
@@ -31,11 +32,18 @@ def explain(
     wanted = [by_lower_case.get(given.lower(), "") for given in names or ()]
     if "" in wanted:
         raise typer.BadParameter(f"there is no such error. Known are {', '.join(known)}.")
-    chosen = {name: known[name] for name in wanted or known}
-    if as_json:
-        topics = [{"name": name, "text": text} for name, text in chosen.items()]
-        typer.echo(json.dumps({"errors": topics, "error": None, "exit_code": 0}, indent=2))
-    elif wanted:
-        typer.echo("\n\n".join(f"{name}\n\n{text}" for name, text in chosen.items()))
+    output = Output(as_json=as_json)
+    if wanted:
+        _show(output, {name: known[name] for name in wanted})
     else:
-        typer.echo("\n".join([*known, "", "pgp-config explain NAME says what it means."]))
+        output.line("\n".join([*known, "", "pgp-config explain NAME says what it means."]))
+    chosen = [{"name": name, "text": known[name]} for name in wanted or known]
+    raise typer.Exit(output.end({"errors": chosen, "error": None}, DONE))
+
+
+def _show(output: Output, texts: dict[str, str]) -> None:
+    for number, (name, text) in enumerate(texts.items()):
+        output.line(f"{'' if number == 0 else chr(10)}{name}", style="bold")
+        for paragraph in text.split("\n\n"):
+            output.line()
+            output.paragraph(paragraph, mark="    " if paragraph.startswith("    ") else "")

@@ -214,8 +214,23 @@ class GoogleSecretManager:
         Raises:
             SecretNotFound: If Secret Manager can have none of that name.
         """
+        return f"{self.parent}/secrets/{arguments.checked_name(name)}"
+
+    @property
+    def parent(self) -> str:
+        """The resource name of what holds its secrets: the project, or a location of it."""
         where = f"/locations/{self._location}" if self._location else ""
-        return f"projects/{self._project}{where}/secrets/{arguments.checked_name(name)}"
+        return f"projects/{self._project}{where}"
+
+    @property
+    def project(self) -> str:
+        """The project's id or number."""
+        return self._project
+
+    @property
+    def user_agent(self) -> str | None:
+        """Who asks, such as the service's name."""
+        return self._user_agent
 
     @property
     def where(self) -> str:

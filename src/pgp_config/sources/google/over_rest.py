@@ -32,7 +32,7 @@ T = TypeVar("T")
 #: Bytes of an answer at most: a payload has 64 KiB, which base64 makes a third longer.
 MOST_BYTES = 1024 * 1024
 
-_HOST = "secretmanager.googleapis.com"
+_HOST, _PROJECTS_HOST = "secretmanager.googleapis.com", "cloudresourcemanager.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
@@ -43,13 +43,19 @@ class RestClient:
         session: Adds the credentials; it is closed with this.
         server: Such as `"https://secretmanager.googleapis.com"`.
         user_agent: Who asks; our own name comes after it.
+        projects: The server that answers for projects, if that is another one.
     """
 
     def __init__(
-        self, session: requests.Session, server: str, user_agent: str | None = None
+        self,
+        session: requests.Session,
+        server: str,
+        user_agent: str | None = None,
+        projects: str | None = None,
     ) -> None:
         self._session = session
         self._server = server
+        self._projects = projects or server
         self._attempts = Attempts("secret-manager-rest", MOST_ATTEMPTS)
         session.headers["User-Agent"] = " ".join(filter(None, (user_agent, "pgp-config")))
         scheme = server.partition("//")[0] + "//"
@@ -70,6 +76,8 @@ class RestClient:
         timeout: float,
         body: bytes | None,
         read: Callable[[bytes], T],
+        *,
+        of_project: bool = False,
     ) -> T:
         """One attempt at a request.
 
@@ -82,13 +90,15 @@ class RestClient:
             timeout: Seconds.
             body: JSON, if any.
             read: Makes the result of an answer's body.
+            of_project: Whether it is about the project itself, for which Resource Manager answers.
 
         Raises:
             StatusFault: If the answer is not OK, or there is none.
             google.auth.exceptions.GoogleAuthError: If there is no valid token.
         """
+        url = f"{self._projects if of_project else self._server}/v1/{path}"
         try:
-            return self._attempts.run(lambda: read(self._send(verb, path, timeout, body)), timeout)
+            return self._attempts.run(lambda: read(self._send(verb, url, timeout, body)), timeout)
         except TimeoutError:
             pass
         raise StatusFault("DEADLINE_EXCEEDED", f"no answer within {timeout:g} s")
@@ -97,11 +107,11 @@ class RestClient:
         """End the connections."""
         self._session.close()
 
-    def _send(self, verb: str, path: str, timeout: float, body: bytes | None) -> bytes:
+    def _send(self, verb: str, url: str, timeout: float, body: bytes | None) -> bytes:
         try:
             with self._session.request(
                 verb,
-                f"{self._server}/v1/{path}",
+                url,
                 data=body,
                 headers=None if body is None else {"Content-Type": "application/json"},
                 timeout=timeout,
@@ -135,7 +145,9 @@ def connect(
         session.trust_env = False
         return RestClient(session, f"http://{endpoint}", user_agent)
     host = f"secretmanager.{location}.rep.googleapis.com" if location else _HOST
-    return RestClient(_authorized(credentials), f"https://{host}", user_agent)
+    return RestClient(
+        _authorized(credentials), f"https://{host}", user_agent, f"https://{_PROJECTS_HOST}"
+    )
 
 
 def _authorized(credentials: Credentials | None) -> AuthorizedSession:
