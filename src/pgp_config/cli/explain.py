@@ -43,7 +43,10 @@ def explain(
 
 def _show(output: Output, texts: dict[str, str]) -> None:
     for number, (name, text) in enumerate(texts.items()):
-        output.line(f"{'' if number == 0 else chr(10)}{name}", style="bold")
-        for paragraph in text.split("\n\n"):
+        output.line(name if number == 0 else f"\n{name}", style="bold")
+        for part in text.split("\n\n"):
             output.line()
-            output.paragraph(paragraph, mark="    " if paragraph.startswith("    ") else "")
+            if part.startswith("    "):
+                output.line(part)  # as it is shown, for it is searched for
+            else:
+                output.paragraph(part, mark="")
