@@ -46,6 +46,8 @@ nitpicky = True
 suppress_warnings = [
     # A page that GitHub shows begins where its author likes; the READMEs of the parts have no heading below the first.
     "myst.header",
+    # Pages that a checkout may have or not: see the patterns in docs/index.md.
+    "toc.empty_glob",
 ]
 nitpick_ignore_regex = [
     # Types of Python and of other libraries: their inventories are on the network, which a build does not ask.
@@ -56,13 +58,11 @@ nitpick_ignore_regex = [
 
 # -- Markdown, as GitHub reads it -----------------------------------------------------------------
 
-myst_enable_extensions = ["attrs_inline"]
 myst_heading_anchors = 4
-# The languages that the blocks of the pages name and Pygments does not know under that name.
-myst_number_code_blocks = []
 
 # -- the API reference ----------------------------------------------------------------------------
 
+default_role = "code"  # docstrings write `name`, as Markdown does
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -109,7 +109,31 @@ def _at_the_front_door(
     return None
 
 
+def _markdown_to_rst(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """The fenced blocks of docstrings."""
+    inside = False
+    for number, line in enumerate(lines):
+        indent = line[: len(line) - len(line.lstrip())]
+        if line.lstrip().startswith("```"):
+            inside = not inside
+            lines[number] = f"{indent}.. code-block:: {line.strip('` ') or 'text'}\n" if inside else ""
+        elif inside:
+            lines[number] = f"   {line}"
+    lines[:] = "\n".join(lines).split("\n")
+
+
+def _before_the_first_run(app: Sphinx, docname: str, source: list[str]) -> None:
+    """The page of benchmarks links to the results, which a checkout has once a run was kept."""
+    results = "../benchmarks/results/latest.json"
+    if docname == "docs/benchmarks" and not (app.srcdir / "docs" / results).exists():
+        source[0] = source[0].replace(f"[the results]({results})", "the results")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _markdown_to_rst)
+    app.connect("source-read", _before_the_first_run)
     app.connect("missing-reference", _at_the_front_door)
     return {"parallel_read_safe": True}
