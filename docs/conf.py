@@ -46,8 +46,6 @@ nitpicky = True
 suppress_warnings = [
     # A page that GitHub shows begins where its author likes; the READMEs of the parts have no heading below the first.
     "myst.header",
-    # Pages that a checkout may have or not: see the patterns in docs/index.md.
-    "toc.empty_glob",
 ]
 nitpick_ignore_regex = [
     # Types of Python and of other libraries: their inventories are on the network, which a build does not ask.
@@ -79,11 +77,12 @@ add_module_names = False
 
 html_theme = "furo"
 html_title = "pgp_config"
-html_static_path = ["_site"]
+html_static_path = ["_site/static"]
 html_css_files = ["site.css"]
-html_extra_path = ["_site/index.html"]  # the address of the site leads to docs/index.html
-html_copy_source = False
+html_extra_path = ["_site/root"]  # the address of the site leads to docs/index.html
+html_copy_source = False  # a page has no link to a source
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": False}
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
@@ -124,16 +123,22 @@ def _markdown_to_rst(
     lines[:] = "\n".join(lines).split("\n")
 
 
-def _before_the_first_run(app: Sphinx, docname: str, source: list[str]) -> None:
-    """The page of benchmarks links to the results, which a checkout has once a run was kept."""
+def _what_this_checkout_has(app: Sphinx, docname: str, source: list[str]) -> None:
+    """No link to the results of benchmarks before a run was kept; no pattern of pages that are not there yet."""
+    folder = app.srcdir / "docs"
     results = "../benchmarks/results/latest.json"
-    if docname == "docs/benchmarks" and not (app.srcdir / "docs" / results).exists():
+    if docname == "docs/benchmarks" and not (folder / results).exists():
         source[0] = source[0].replace(f"[the results]({results})", "the results")
+    if docname == "docs/index":
+        lines = source[0].splitlines()
+        patterns = {line for line in lines if re.fullmatch(r"[\w./-]+\*", line)}
+        unused = {line for line in patterns if not any(folder.glob(f"{line}.md"))}
+        source[0] = "\n".join(line for line in lines if line not in unused) + "\n"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _markdown_to_rst)
-    app.connect("source-read", _before_the_first_run)
+    app.connect("source-read", _what_this_checkout_has)
     app.connect("missing-reference", _at_the_front_door)
     return {"parallel_read_safe": True}
