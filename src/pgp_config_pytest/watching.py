@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pgp_config.errors import DeclarationError
+from pgp_config.redaction.installed import installed
 from pgp_config.testing.leaks import KINDS, LeakWatch, report
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class Watching:
         read = pytest.CaptureFixture.readouterr
         self._patch.setattr(pytest.CaptureFixture, "readouterr", self._seeing(read))
         for handler in _handlers(item):
-            # Pytest's own last longer than the test, which may install redaction in whatever handlers there are: it
-            # would hide the leaks of all later tests.
+            # Pytest's own last longer than the test, which may put a filter for redaction on whatever handlers there are:
+            # it would hide the leaks of all later tests. So would what it installs.
             self._patch.setattr(handler, "filters", list(handler.filters))
+        self._installed = installed()
 
     def _seeing(self, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """What a test reads of its own output, pytest does not see."""
@@ -56,6 +58,8 @@ class Watching:
         """The test is over, and all that was set up for it is torn down."""
         self._patch.undo()
         self.watch.stop()
+        for redaction in installed() - self._installed:
+            redaction.uninstall()
         self.look_at_captured()
 
     def look_at_captured(self) -> None:

@@ -16,7 +16,9 @@ from pgp_config.cli import app
 from pgp_config.cli.output import Output, age_of
 
 CANARY = "canary-9c41"
-COMMANDS = ["list", "check", "graph", "rotate", "cost", "emulator"]
+COMMANDS = [
+    *("list", "check", "audit", "graph", "rotate", "cost", "emulator", "init", "demo", "tail"),
+]
 
 
 def test_the_version_is_told(run):

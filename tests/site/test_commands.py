@@ -15,8 +15,6 @@ from pgp_config.cli import app
 
 from .conftest import DOCS, FENCE
 
-#: Written of in pages that are here before the command is.
-COMING = {"audit", "demo", "init", "tail"}
 PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "src" / "pgp_config" / "errors.md"])
 #: What a line names in place of a program's words.
 PLACES = re.compile(r"[…{}<>|]|\bNAME\b|\bMODULE\b|\bNUMBER\b")
@@ -64,8 +62,6 @@ def test_a_command_of_ours_exists_with_its_options(page, command):
     group = typer.main.get_command(app)
     if name.startswith("-") or PLACES.match(name):
         return
-    if name in COMING and name not in group.commands:
-        pytest.skip(f"`pgp-config {name}` is on its way")
     assert name in group.commands, f"{page}: there is no {name}"
     parameters = group.commands[name].params
     known = {option for each in parameters for option in (*each.opts, *each.secondary_opts)}

@@ -253,20 +253,18 @@ def test_it():
 
 def test_what_is_open_before_a_test_or_lives_longer_is_left_alone(ran):
     ran("""
-BEFORE = Service(source=Memory(VALUES))
-BEFORE.load()
+BEFORE = Service(source=Memory(VALUES))  # fetches for the first time in a test
 
 @pytest.fixture(scope="module")
 def longer():
     container = Service(source=Memory(VALUES))
-    container.load()
-    scope = request_scope()
-    with scope:
-        yield
+    with request_scope():
+        yield container
     container.close()
 
 def test_one(longer):
     BEFORE.key()
+    longer.key()
 
 def test_two(longer):
     BEFORE.key()
@@ -333,10 +331,7 @@ def test_nothing_is_looked_for_unless_asked(run):
     ).assert_outcomes(passed=1)
 
 
-def test_a_program_that_redacts_its_log_leaks_nothing_and_the_next_test_does(ran, monkeypatch):
-    # Those of this test's own pytest would stay redacted.
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    monkeypatch.setattr(logging, "lastResort", None)
+def test_a_program_that_redacts_its_log_leaks_nothing_and_the_next_test_does(ran):
     result = ran(
         """
 from pgp_config.redaction import install_redaction
@@ -433,3 +428,23 @@ def test_it(make_secrets): ...
 """
     )
     result.stdout.fnmatch_lines(["secret_values takes values by name, not a str"])
+
+
+def test_an_answer_that_was_dropped_leaves_no_scope_open_also_when_it_was_an_error(
+    ran, monkeypatch
+):
+    # Those of this test's own pytest would keep the traceback, and with it the answer.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    result = ran(
+        """
+import pgp_config_flask
+from flask import Flask
+
+def test_it(made):
+    app = Flask("dropped")
+    app.add_url_rule("/", "index", lambda: 1 / 0)
+    pgp_config_flask.install(app, made.secrets)
+    assert app.test_client().get("/").status_code == 500
+"""
+    )
+    result.assert_outcomes(passed=1)

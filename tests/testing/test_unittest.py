@@ -246,9 +246,14 @@ def test_a_scope_that_a_library_opened_is_told_with_that_place(monkeypatch):
 
 
 def test_a_container_that_stays_open_is_told():
-    kept = Service(source=Memory(VALUES))
-    assert "Service was not closed" in leak_of(kept.load)
-    kept.close()
+    kept = []
+
+    def block():
+        kept.append(Service(source=Memory(VALUES)))
+        kept[0].load()
+
+    assert "Service was not closed" in leak_of(block)
+    kept[0].close()
 
 
 def test_kinds_can_be_allowed(made):

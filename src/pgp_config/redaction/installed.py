@@ -69,6 +69,9 @@ class _Hook:
         self._mine, self._before = mine, before
         setattr(self._owner, self._name, mine)
 
+    def users(self) -> frozenset[Redaction]:
+        return frozenset(self._users)
+
     def uninstall(self, user: Redaction) -> None:
         if user not in self._users:
             return
@@ -120,6 +123,13 @@ def install_redaction(
     """
     wanted = [(logs, _LOGS), (warnings, _WARNINGS), (excepthook, _EXCEPTIONS)]
     return Redaction(hook for is_wanted, hooks in wanted if is_wanted for hook in hooks)
+
+
+def installed() -> frozenset[Redaction]:
+    """All that is in place: for a test kit, which undoes what a test installed."""
+    with _lock:
+        hooks = (*_LOGS, *_WARNINGS, *_EXCEPTIONS)
+        return frozenset().union(*(hook.users() for hook in hooks))
 
 
 # Re-entrant: a signal handler may exit with another Redaction.

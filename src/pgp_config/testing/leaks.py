@@ -7,6 +7,7 @@ The pytest plugin gives it what pytest captured; `no_secret_leaks` looks at the 
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import sys
 import sysconfig
@@ -75,7 +76,7 @@ class LeakWatch:
         self._patches = ExitStack()
         self._paused = 0
         self._scopes: list[_Opened] = []
-        self._before: list[object] = []
+        self._before: list[Cache | threading.Thread] = []
         self._written: list[tuple[str, str]] = []
         self._records: list[logging.LogRecord] = []
         self._lock = threading.Lock()
@@ -85,7 +86,7 @@ class LeakWatch:
 
     def start(self) -> Self:
         """Begin to take note."""
-        self._before = _open_now()
+        self._before = _there()
         for cache in _caches():
             self._learn_all(cache)
         self._patch(Scope, "__enter__", self._noting_scope)
@@ -99,6 +100,10 @@ class LeakWatch:
     def stop(self) -> None:
         """Take no more notes; idempotent."""
         self._patches.close()
+        # At the end, so that a program's own filter may have scrubbed them. Their tracebacks keep whatever the code above
+        # held, such as an answer that was dropped: its scope would look open.
+        self._written += [(_place_of(record), _text_of(record)) for record in self._records]
+        self._records.clear()
 
     def close_scopes(self) -> None:
         """Close what was left open: what comes next in this context would read from it."""
@@ -113,7 +118,7 @@ class LeakWatch:
             yield
         finally:
             self._paused -= 1
-            self._before += _open_now()
+            self._before += _there()
 
     def look_for(self, *canaries: str) -> None:
         """Look for more texts.
@@ -136,13 +141,16 @@ class LeakWatch:
     def found(self) -> list[str]:
         """What was left behind, without a value."""
         found = []
+        if "containers" in self._kinds:
+            found += [_shown(item) for item in _there() if self._is_left(item)]
         if "scopes" in self._kinds:
             found += [f"a scope is open, from {where}" for where in self._open_scopes()]
-        if "containers" in self._kinds:
-            found += [_shown(item) for item in _open_now() if not _is_in(item, self._before)]
         if "output" in self._kinds:
             found += self._values_written()
         return found
+
+    def _is_left(self, item: Cache | threading.Thread) -> bool:
+        return _is_open(item) and not any(item is each for each in self._before)
 
     # -- scopes ------------------------------------------------------------------------------
 
@@ -159,6 +167,9 @@ class LeakWatch:
         return noted
 
     def _open_scopes(self) -> list[str]:
+        if any(scope.tick > 0 for scope, _ in self._scopes):
+            # What nobody holds any more is closed with its holder: an answer that was dropped, in a cycle.
+            gc.collect()
         with self._lock:
             # One that was never entered was refused: it has no tick.
             return [where for scope, where in self._scopes if scope.tick > 0]
@@ -195,10 +206,9 @@ class LeakWatch:
     # -- what was written --------------------------------------------------------------------
 
     def _values_written(self) -> list[str]:
-        logged = [(_place_of(record), _text_of(record)) for record in self._records]
         return [
             f"{where} shows {told}"
-            for where, text in [*self._written, *logged]
+            for where, text in self._written
             for told in self.values.find(text)
         ]
 
@@ -338,19 +348,17 @@ def _caches() -> list[Cache]:
     return [each for each in gate.forkables() if isinstance(each, Cache)]
 
 
-def _open_now() -> list[object]:
-    """Containers that hold threads, and threads of listeners."""
-    holding: list[object] = [cache for cache in _caches() if cache.holds_threads]
-    return holding + [
-        thread for thread in threading.enumerate() if thread.name.startswith(_LISTENER)
-    ]
+def _there() -> list[Cache | threading.Thread]:
+    """What has a life of its own: containers, open or not, and threads of listeners."""
+    threads = [t for t in threading.enumerate() if t.name.startswith(_LISTENER)]
+    return [*_caches(), *threads]
 
 
-def _is_in(item: object, items: Iterable[object]) -> bool:
-    return any(item is each for each in items)
+def _is_open(item: Cache | threading.Thread) -> bool:
+    return not isinstance(item, Cache) or item.holds_threads
 
 
-def _shown(item: object) -> str:
+def _shown(item: Cache | threading.Thread) -> str:
     if isinstance(item, Cache):
         return f"{item.container} was not closed: call close(), or make it with make_secrets"
     return "a PubSubListener still listens: call close()"

@@ -6,18 +6,17 @@ and of Secret Manager's audit log (cloud.google.com/secret-manager/docs/audit-lo
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import re
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-from pgp_services.ops.failures import OpsError
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pgp_services.ops.gcloud import Json
+    from collections.abc import Iterable, Iterator, Mapping
 
 #: The method of every access; the beta API and regional secrets have the same name at the end.
 METHOD = "SecretManagerService.AccessSecretVersion"
@@ -28,6 +27,9 @@ _RESOURCE = re.compile(
 
 #: How Cloud Run tells that it starts a container, in its log `varlog/system`.
 _START = "Starting new instance."
+
+#: How a gzipped file begins, and what may stand before JSON: blanks and a byte order mark.
+_GZIP, _BLANKS = b"\x1f\x8b", b" \t\r\n\xef\xbb\xbf"
 
 #: What has to be in an export, for `gcloud logging read`.
 FILTER = (
@@ -64,6 +66,19 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An entry that cannot be read.
+
+    Attributes:
+        number: Its place among the entries, from 1: the line, where each line is one.
+        why: Why; nothing of what is in it.
+    """
+
+    number: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
     """What an export holds, in the order of time.
 
@@ -71,70 +86,114 @@ class Export:
         accesses: Of secrets.
         starts: Of containers.
         others: How many entries are about something else.
+        faults: What cannot be read.
     """
 
     accesses: list[Access]
     starts: list[Start]
     others: int
+    faults: list[Fault] = field(default_factory=list)
 
 
-def export_from(text: str) -> Export:
-    """Read an export: a JSON array, or one JSON object a line.
+def read_export(stream: BinaryIO) -> Export:
+    """Read an export, gzipped or not: a JSON array, or one JSON object a line, of which only one is in memory at a time.
 
-    Raises:
-        OpsError: If it is neither.
+    What cannot be read is counted, and the rest is read.
     """
-    return export_of(_entries(text))
+    head = stream.read(2)
+    whole: BinaryIO = io.BufferedReader(_Rejoined(head, stream))
+    if head == _GZIP:
+        whole = cast("BinaryIO", gzip.GzipFile(fileobj=whole))
+    return export_of(_entries(whole))
 
 
-def export_of(entries: Sequence[Json]) -> Export:
-    """What entries say, as JSON has them.
-
-    Raises:
-        OpsError: If one of them is not as Google documents it.
-    """
+def export_of(entries: Iterable[object]) -> Export:
+    """What entries say, as JSON has them; one that is not as Google documents it is a fault."""
     accesses: list[Access] = []
     starts: list[Start] = []
-    for entry in entries:
-        try:
-            _require_log_entry(entry)
-            found = _access(entry) or _start(entry)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise _malformed("an entry is no LogEntry as Google documents it") from None
+    faults: list[Fault] = []
+    others = 0
+    for number, entry in enumerate(entries, 1):
+        found = _judged(entry)
         if isinstance(found, Access):
             accesses.append(found)
-        elif found is not None:
+        elif isinstance(found, Start):
             starts.append(found)
-    others = len(entries) - len(accesses) - len(starts)
+        elif isinstance(found, str):
+            faults.append(Fault(number, found))
+        else:
+            others += 1
     return Export(
         sorted(accesses, key=lambda each: each.at),
         sorted(starts, key=lambda each: each.at),
         others,
+        faults,
     )
 
 
-def _entries(text: str) -> list[dict[str, Any]]:
+class _Broken:
+    """In place of an entry that is no JSON."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def _judged(entry: object) -> Access | Start | str | None:
+    if isinstance(entry, _Broken):
+        return entry.why
     try:
-        if text.lstrip().startswith("["):
-            found = json.loads(text)
-        else:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError:
-        raise _malformed("it is no JSON") from None
-    return found  # type: ignore[no-any-return]  # each is seen to
+        fields = cast("dict[str, Any]", entry)
+        _require_log_entry(fields)
+        return _access(fields) or _start(fields)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return "it is no LogEntry as Google documents it"
 
 
-def _require_log_entry(entry: Json) -> None:
+class _Rejoined(io.RawIOBase):
+    """A stream from its beginning, of which two bytes were read: a pipe cannot be sought."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        super().__init__()
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  as io has it
+        found, self._head = self._head or self._rest.read(len(buffer)), b""
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def _entries(stream: BinaryIO) -> Iterator[object]:
+    """Each entry, or why it cannot be read."""
+    try:
+        first = next((line for line in stream if line.strip()), b"").lstrip(_BLANKS)
+        if first.startswith(b"["):
+            yield from _array(first + stream.read())
+        elif first:
+            yield _object(first)
+            yield from (_object(line) for line in stream if line.strip())
+    except (OSError, EOFError, zlib.error) as fault:
+        yield _Broken(f"the file is broken here ({type(fault).__name__})")
+
+
+def _array(text: bytes) -> Iterable[object]:
+    found = _object(text)
+    return found if isinstance(found, list) else [found]
+
+
+def _object(text: bytes) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _Broken("it is no JSON")
+
+
+def _require_log_entry(entry: Mapping[str, Any]) -> None:
     """Else any JSON at all would pass for a log in which nothing happened."""
     if not all(isinstance(entry[field], str) for field in ("logName", "timestamp")):
         raise TypeError("no LogEntry")
-
-
-def _malformed(what: str) -> OpsError:
-    return OpsError(
-        f"the export of the audit log cannot be read: {what}",
-        remedy="Make it with gcloud logging read … --format=json, or as JSON lines of a sink.",
-    )
 
 
 def _access(entry: dict[str, Any]) -> Access | None:

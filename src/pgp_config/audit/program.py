@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pgp_config.audit.allowances import allowances_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from pgp_config.audit.allowances import Allowance
+
+N = TypeVar("N", bound=ast.AST)
 
 #: Names that stand for names, at most, in a row: enough, and no circle is followed for ever.
 _DEPTH = 8
-
-#: Folders that are no program's own.
-_FOREIGN = frozenset({".venv", "venv", "node_modules", "__pycache__", "site-packages", ".git"})
 
 #: What reads the environment, of a module that may be imported whole.
 _OF_OS = ("environ", "environb", "getenv", "getenvb")
 
 #: What a method calls its own object and class.
 _OWN = frozenset({"self", "cls"})
-
-#: The escape: a comment on the line, with a reason.
-_ESCAPE = re.compile(r"#\s*audit:\s*allow\b(?P<reason>.*)")
 
 
 @dataclass(eq=False)
@@ -37,7 +36,7 @@ class Module:
         shown: How it is named in findings.
         tree: Its syntax.
         name: Its dotted name, by the packages that it is in.
-        lines: Its text.
+        text: Its text.
         constants: What is assigned to its names, at the top and in its classes (`Class.NAME`).
         aliases: What its imported names stand for, dotted.
     """
@@ -46,14 +45,28 @@ class Module:
     shown: str
     tree: ast.Module
     name: str
-    lines: list[str]
+    text: str
     constants: dict[str, ast.expr] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             self._import(node)
         self._assign(self.tree.body, "")
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All of its syntax: walked once, which takes half as long as reading it."""
+        return list(ast.walk(self.tree))
+
+    def of(self, kind: type[N]) -> list[N]:
+        """Its nodes of one kind."""
+        return [node for node in self.nodes if isinstance(node, kind)]
+
+    @cached_property
+    def allowances(self) -> list[Allowance]:
+        """The comments by which findings are let pass."""
+        return allowances_in(self.text)
 
     def _import(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
@@ -103,8 +116,7 @@ class Module:
         """Names, local ones included, to which a name or an attribute is assigned."""
         return {
             name: value
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.stmt)
+            for node in self.of(ast.stmt)
             for name, value in assignments(node)
             if isinstance(value, ast.Attribute)
         }
@@ -114,8 +126,7 @@ class Module:
         """Names, local ones included, to which the result of a call is assigned."""
         return {
             name: value
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.stmt)
+            for node in self.of(ast.stmt)
             for name, value in assignments(node)
             if isinstance(value, ast.Call)
         }
@@ -124,28 +135,52 @@ class Module:
     def docstrings(self) -> set[int]:
         """Ids of the constants that are statements of their own: they are read by nobody."""
         return {
-            id(node.value)
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            id(node.value) for node in self.of(ast.Expr) if isinstance(node.value, ast.Constant)
         }
 
     def texts(self) -> Iterator[tuple[ast.Constant, str]]:
         """Every literal text that is no docstring, nor a part of an f-string's format."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Constant) and id(node) not in self.docstrings:
+        for node in self.of(ast.Constant):
+            if id(node) not in self.docstrings:
                 if isinstance(node.value, str):
                     yield node, node.value
                 elif isinstance(node.value, bytes):
                     yield node, node.value.decode("latin-1")
 
-    def escape(self, node: ast.AST) -> str | None:
-        """The reason of an `# audit: allow REASON` on a node's first or last line; None without one."""
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """Attributes that are read anywhere in it, and its literal texts."""
+        texts = {node.value for node in self.of(ast.Constant) if isinstance(node.value, str)}
+        loads = {node.attr for node in self.of(ast.Attribute) if isinstance(node.ctx, ast.Load)}
+        return frozenset(texts | loads)
+
+    def allowance(self, node: ast.AST, rule: str) -> Allowance | None:
+        """The comment on a node's first or last line that lets a rule pass, or tries to."""
         first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", None)
-        for number in {first, last or first}:
-            found = _ESCAPE.search(self.lines[number - 1])
-            if found is not None:
-                return found["reason"].strip()
+        for each in self.allowances:
+            if each.line in {first, last} and each.covers(rule):
+                return each
         return None
+
+
+class Hit(NamedTuple):
+    """What a rule found, before the comments are looked at.
+
+    Attributes:
+        module: Where.
+        node: The syntax; its first line is shown.
+        rule: Which rule.
+        text: What was found.
+        remedy: What to do.
+        secret: The secret's name, where one is known.
+    """
+
+    module: Module
+    node: ast.AST
+    rule: str
+    text: str
+    remedy: str
+    secret: str | None = None
 
 
 def assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
@@ -170,12 +205,13 @@ class Program:
     """All modules of an audit.
 
     Args:
-        modules: Which.
+        modules: Those that are judged.
+        named: Gives a module by its dotted name, also one that is not judged, for what stands in it.
     """
 
-    def __init__(self, modules: Iterable[Module]) -> None:
+    def __init__(self, modules: Iterable[Module], named: Callable[[str], Module | None]) -> None:
         self.modules = list(modules)
-        self._by_name = {module.name: module for module in self.modules}
+        self.named = named
 
     def text(self, node: ast.AST | None, module: Module, depth: int = _DEPTH) -> str | None:
         """The text that an expression gives; None if that cannot be told without running it.
@@ -236,57 +272,14 @@ class Program:
         return []
 
     def _imported(self, dotted: str, depth: int) -> str | None:
+        other, name = self.where(dotted)
+        return None if other is None else self.text(other.constants.get(name), other, depth - 1)
+
+    def where(self, dotted: str) -> tuple[Module | None, str]:
+        """The module in which a dotted name is, and its name there."""
         parts = dotted.split(".")
         for cut in range(len(parts) - 1, 0, -1):
-            other = self._by_name.get(".".join(parts[:cut]))
+            other = self.named(".".join(parts[:cut]))
             if other is not None:
-                value = other.constants.get(".".join(parts[cut:]))
-                return self.text(value, other, depth - 1)
-        return None
-
-
-def program_at(paths: Iterable[Path]) -> tuple[Program, list[tuple[str, str]]]:
-    """Read all Python files of some folders, or files.
-
-    Returns:
-        The program, and what could not be read: the file, and why.
-    """
-    modules, unreadable = [], []
-    for path in dict.fromkeys(file for given in paths for file in files_at(given)):
-        shown = _shown(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-            tree = ast.parse(text)
-        except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as fault:
-            # Its text would show the line.
-            unreadable.append((shown, type(fault).__name__))
-        else:
-            modules.append(
-                Module(path, shown, tree, _module_name(path), text.splitlines() or [""])
-            )
-    return Program(modules), unreadable
-
-
-def files_at(given: Path) -> list[Path]:
-    """The Python files of a folder, foreign ones left out; a file itself."""
-    if given.is_dir():
-        found = sorted(given.rglob("*.py"))
-        return [path for path in found if not _FOREIGN & set(path.relative_to(given).parts)]
-    return [given]
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-def _module_name(path: Path) -> str:
-    """The dotted name: the packages above are folders with an `__init__.py`."""
-    parts = [] if path.name == "__init__.py" else [path.stem]
-    folder = path.resolve().parent
-    while (folder / "__init__.py").exists():
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    return ".".join(parts)
+                return other, ".".join(parts[cut:])
+        return None, dotted
