@@ -36,6 +36,7 @@ class Terminals:
             **{k: v for k, v in os.environ.items() if not k.startswith(("PGP_CONFIG", "COV"))},
             "PATH": f"{programs}:{os.environ['PATH']}",
             "PGP_CONFIG_SETTLE": "0",
+            "HOME": str(folder),  # gunicorn has its control socket there
             "NO_PROXY": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
         }

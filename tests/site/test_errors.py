@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import pgp_config
-from pgp_config import PgpConfigError, SecretForbidden, SecretNotFound, StartupError
+from pgp_config import PgpConfigError, SecretForbidden, SecretNotFound, StartupError, scopes
 from pgp_config.cli import app
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.explanations import explanations
@@ -46,7 +46,9 @@ def test_every_public_error_is_explained_with_a_text_cause_and_cure():
 
 
 @pytest.mark.parametrize("heading", sorted(set(SHOWN) - {"RotationStopped"}))
-def test_the_text_of_each_is_the_one_that_is_shown(heading):
+def test_the_text_of_each_is_the_one_that_is_shown(heading, monkeypatch):
+    # Other tests of the process have declared names too, which would be nearer to a misspelt one.
+    monkeypatch.setattr(scopes, "declared_names", {"CHANGENOW_API_KEY"})
     with SecretManagerEmulator("pgp-live") as manager:
         manager.add("CHANGENOW_API_KEY", "canary")
         with pytest.raises(PgpConfigError) as caught:
