@@ -108,16 +108,17 @@ def _at_the_front_door(
     return None
 
 
-def _markdown_to_rst(
-    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
-) -> None:
+def _markdown_to_rst(*arguments: Any) -> None:  # noqa: ANN401  of six, only the lines matter
     """The fenced blocks of docstrings."""
+    lines: list[str] = arguments[-1]
     inside = False
     for number, line in enumerate(lines):
         indent = line[: len(line) - len(line.lstrip())]
         if line.lstrip().startswith("```"):
             inside = not inside
-            lines[number] = f"{indent}.. code-block:: {line.strip('` ') or 'text'}\n" if inside else ""
+            lines[number] = (
+                f"{indent}.. code-block:: {line.strip('` ') or 'text'}\n" if inside else ""
+            )
         elif inside:
             lines[number] = f"   {line}"
     lines[:] = "\n".join(lines).split("\n")

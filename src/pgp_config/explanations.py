@@ -18,7 +18,9 @@ def explanations() -> dict[str, str]:
 
 def _plain(body: str) -> str:
     """Markdown as one reads it in a terminal: examples indented, links written out, no marks."""
-    text = _EXAMPLE.sub(lambda found: re.sub(r"^", "    ", found[1].rstrip(), flags=re.M), body)
+    text = _EXAMPLE.sub(
+        lambda found: re.sub(r"^", "    ", found[1].rstrip(), flags=re.MULTILINE), body
+    )
     text = _LINK.sub(lambda found: f"{found[1]} ({found[2].removeprefix('../../')})", text)
     text = re.sub(r"^### (.+)$", r"\1:", text, flags=re.MULTILINE)
     return text.replace("**", "").strip("\n")

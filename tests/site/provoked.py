@@ -93,14 +93,18 @@ class Provoked:
             secrets.api_key()
 
     def secret_refused(self):
-        with made(Payments, Memory({"CHANGENOW_API_KEY": "canary", "TP_FLAT_FEE": "1"})) as secrets:
+        with made(
+            Payments, Memory({"CHANGENOW_API_KEY": "canary", "TP_FLAT_FEE": "1"})
+        ) as secrets:
 
             @rotation_retry(secrets.api_key, on=ConnectionRefusedError, budget=0.01)
             def ask(_):
                 secrets.api_key()
                 raise ConnectionRefusedError
 
-            for _ in range(9):  # the first one hears the refusal itself; the version then rests for a second
+            for _ in range(
+                9
+            ):  # the first one hears the refusal itself; the version then rests for a second
                 with suppress(ConnectionRefusedError), request_scope():
                     ask()
 
@@ -114,14 +118,19 @@ class Provoked:
             secrets.flat_fee()
 
     def static_secret_in_scope(self):
-        with made(Signing, Memory({"SUCCESS_URL_SIGNING_KEY": "canary"})) as secrets, request_scope():
+        with (
+            made(Signing, Memory({"SUCCESS_URL_SIGNING_KEY": "canary"})) as secrets,
+            request_scope(),
+        ):
             secrets.signing_key()
 
     def blocking_read(self):
         async def read(secrets):
             secrets.api_key()
 
-        with made(Payments, Memory({"CHANGENOW_API_KEY": "canary", "TP_FLAT_FEE": "1"})) as secrets:
+        with made(
+            Payments, Memory({"CHANGENOW_API_KEY": "canary", "TP_FLAT_FEE": "1"})
+        ) as secrets:
             asyncio.run(read(secrets))
 
     def changed_meanwhile(self):
@@ -185,9 +194,12 @@ class Provoked:
 
     def installed_twice(self):
         from flask import Flask
+
         from pgp_config_flask import install
 
         app = Flask("payments")
-        with made(Payments, Memory({"CHANGENOW_API_KEY": "canary", "TP_FLAT_FEE": "1"})) as secrets:
+        with made(
+            Payments, Memory({"CHANGENOW_API_KEY": "canary", "TP_FLAT_FEE": "1"})
+        ) as secrets:
             install(app, secrets)
             install(app, secrets)

@@ -23,7 +23,9 @@ PLACES = re.compile(r"[…{}<>|]|\bNAME\b|\bMODULE\b|\bNUMBER\b")
 def commands_in(text, program):
     """Its calls in shell blocks and in the text, with their lines joined."""
     scripts = [body for kind, body in FENCE.findall(text) if kind in {"bash", "sh", "console"}]
-    scripts += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    scripts += re.findall(
+        r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    )
     for script in scripts:
         for line in re.sub(r"\\\n\s*", " ", script).splitlines():
             bare = re.sub(r"(^|\s)#\s.*$", "", line)
@@ -107,7 +109,11 @@ def test_least_rights_are_on_secrets_and_not_on_the_project():
 def test_the_permissions_of_a_rotation_are_those_that_it_asks_for():
     source = Path("src/pgp_config/sources/google/administration.py")
     code = (DOCS.parent / source).read_text()
-    asked = set(re.findall(r'"(secretmanager\.[\w.]+)"', code.partition("PERMISSIONS = (")[2].partition(")")[0]))
+    asked = set(
+        re.findall(
+            r'"(secretmanager\.[\w.]+)"', code.partition("PERMISSIONS = (")[2].partition(")")[0]
+        )
+    )
     role = re.search(r"--permissions=(\S+)", (DOCS / "iam.md").read_text())[1]
     assert asked
     assert asked == set(role.split(","))

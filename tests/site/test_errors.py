@@ -67,11 +67,9 @@ def test_each_way_to_provoke_one_is_on_the_page():
 
 
 def test_a_traceback_ends_with_where_to_read_more(caplog):
-    try:
-        raise SecretForbidden("may not be read", secret="KEY")
-    except SecretForbidden as error:
-        logging.getLogger("a service").exception("No estimate")
-        assert str(error) == "KEY: may not be read."
+    error = SecretForbidden("may not be read", secret="KEY")
+    logging.getLogger("a service").error("No estimate", exc_info=error)
+    assert str(error) == "KEY: may not be read."
     assert caplog.text.rstrip().endswith(
         "SecretForbidden: KEY: may not be read.\n"
         "More: pgp-config explain SecretForbidden (docs/errors.md#secretforbidden)"
@@ -112,7 +110,9 @@ def run(*arguments):
 def test_the_command_says_what_an_error_means():
     said = run("secretforbidden", "RejectedVersion")
     assert said.exit_code == 0
-    assert said.output.startswith("SecretForbidden\n\n    CHANGENOW_API_KEY in Payments: this identity")
+    assert said.output.startswith(
+        "SecretForbidden\n\n    CHANGENOW_API_KEY in Payments: this identity"
+    )
     assert "(docs/iam.md)" in said.output
     assert "\n\nRejectedVersion\n\n    TP_FLAT_FEE in Payments" in said.output
     assert not re.search(r"\*\*|```|\.\./", said.output)

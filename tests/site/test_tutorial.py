@@ -51,7 +51,9 @@ def test_a_new_service(terminals, steps):
     ((_, look),) = steps["6. The status page"]
     said = terminals.run(f". ./local.sh\n{look}")
     document, _, _ = said.partition("\n")
-    (key,) = [each for each in json.loads(document)["secrets"] if each["name"] == "PARTNER_API_KEY"]
+    (key,) = [
+        each for each in json.loads(document)["secrets"] if each["name"] == "PARTNER_API_KEY"
+    ]
     assert (key["version"], key["state"]) == (2, "fresh")
     assert re.search(r"PARTNER_API_KEY +dynamic +2 ", said)
 
@@ -59,7 +61,9 @@ def test_a_new_service(terminals, steps):
     ((_, find_out),) = steps["7. Why is it stale?"]
     answer, document, *explained = terminals.run(find_out).split("\n", 2)
     assert json.loads(answer)["key_version"] == 2
-    (key,) = [each for each in json.loads(document)["secrets"] if each["name"] == "PARTNER_API_KEY"]
+    (key,) = [
+        each for each in json.loads(document)["secrets"] if each["name"] == "PARTNER_API_KEY"
+    ]
     assert key["state"] == "stale"
     assert "UNAVAILABLE" in key["last_error"]["text"]
     assert explained[0].startswith("SecretUnavailable\n")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgp_config.cli.options import AsJson
+from pgp_config.cli.options import AsJson  # noqa: TC001  typer reads the annotations
 from pgp_config.cli.output import DONE, Output
 from pgp_config.explanations import explanations
 
