@@ -15,12 +15,13 @@ PgpConfigError
 ├── StaticSecretInScope (RuntimeError)     a static secret would have been fetched during a request
 └── BlockingRead (RuntimeError)            a synchronous read would have blocked a running event loop
 
-No text of these ever holds a value: they are built from names, version numbers and reasons only.
+No text of these ever holds a value: they are built from names, version numbers and reasons only. What each means is
+in errors.md, of which `pgp-config explain` shows a section; the note of an error (PEP 678) names it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,18 @@ class PgpConfigError(Exception):
         remedy: What to do about it, as a sentence.
         secret: The secret's name in its source, where one is concerned.
         container: The name of the container class that declares it, where known.
+
+    Attributes:
+        explained_as: The section of errors.md that explains it; a class of another module has that of its base, or
+            names its own.
     """
+
+    explained_as: ClassVar[str] = "PgpConfigError"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__ == __name__:
+            cls.explained_as = cls.__name__
 
     def __init__(
         self,
@@ -51,6 +63,11 @@ class PgpConfigError(Exception):
         self.remedy = remedy
         self.secret = secret
         self.container = container
+        self.add_note(self._pointer())
+
+    def _pointer(self) -> str:
+        topic = self.explained_as
+        return f"More: pgp-config explain {topic} (docs/errors.md#{topic.lower()})"
 
     def __str__(self) -> str:
         where = " in ".join(part for part in (self.secret, self.container) if part)
@@ -107,8 +124,12 @@ class StartupError(PgpConfigError):
         container: str | None = None,
         faults: Sequence[PgpConfigError] = (),
     ) -> None:
+        self.faults = tuple(faults)  # first: the note names their kinds
         super().__init__(happened, remedy=remedy, secret=secret, container=container)
-        self.faults = tuple(faults)
+
+    def _pointer(self) -> str:
+        kinds = sorted({fault.explained_as for fault in self.faults})
+        return f"More: pgp-config explain {' '.join([self.explained_as, *kinds])} (docs/errors.md)"
 
     def __str__(self) -> str:
         return "\n".join([super().__str__(), *(f"  - {fault}" for fault in self.faults)])

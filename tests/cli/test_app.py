@@ -17,7 +17,19 @@ from pgp_config.cli.output import Output, age_of
 
 CANARY = "canary-9c41"
 COMMANDS = [
-    *("list", "check", "audit", "graph", "rotate", "cost", "emulator", "init", "demo", "tail"),
+    *(
+        "list",
+        "check",
+        "audit",
+        "graph",
+        "rotate",
+        "cost",
+        "emulator",
+        "explain",
+        "init",
+        "demo",
+        "tail",
+    ),
 ]
 
 

@@ -19,6 +19,7 @@ from pgp_config.cli.check import check
 from pgp_config.cli.cost import cost
 from pgp_config.cli.demo import demo
 from pgp_config.cli.emulator import emulator
+from pgp_config.cli.explain import explain
 from pgp_config.cli.graph import graph
 from pgp_config.cli.init import init
 from pgp_config.cli.list import list_
@@ -68,6 +69,7 @@ app.command(
 )(rotate)
 app.command(short_help="What a month of reading costs, mode by mode.")(cost)
 app.command(short_help="A local Secret Manager for Google's clients.")(emulator)
+app.command(short_help="What an error means, its cause and its cure.")(explain)
 app.command(short_help="A new service that passes its own tests at once.")(init)
 app.command(short_help="A rotation under load to watch, in ten seconds.")(demo)
 app.command(short_help="The reload events of a running service.")(tail)

@@ -55,6 +55,7 @@ class PushRefused(PgpConfigError):  # noqa: N818  as the other public names
         status: The HTTP status that says so.
     """
 
+    explained_as: ClassVar[str] = "PushRefused"
     status: ClassVar[int] = 400
 
 
