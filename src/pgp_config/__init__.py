@@ -27,6 +27,7 @@ from pgp_config.providers import DynamicSecret, KeyRing, PerVersion, SecretConta
 from pgp_config.scopes import request_scope
 
 if TYPE_CHECKING:
+    from pgp_config.jobs import scoped
     from pgp_config.push import (
         GoogleTokens,
         PubSubListener,
@@ -59,6 +60,7 @@ else:
             "Uptake": "pgp_config.uptake",
             "rotation_retry": "pgp_config.retrying",
             "rotation_retry_context": "pgp_config.retrying",
+            "scoped": "pgp_config.jobs",
             "source_from_url": "pgp_config.sources.urls",
         },
     )
@@ -107,5 +109,6 @@ __all__ = [
     "request_scope",
     "rotation_retry",
     "rotation_retry_context",
+    "scoped",
     "source_from_url",
 ]
