@@ -67,7 +67,7 @@ def _refuse_app(app: object) -> None:
 @web.middleware
 async def scope_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Serve one request in a new scope, its body to the end."""
-    # Reset at the end, for aiohttp serves all requests of a connection in one task and one context.
+    # Reset at the end, for aiohttp goes on in this context, and in some releases to the connection's next request.
     with request_scope():
         try:
             response = await handler(request)

@@ -108,8 +108,9 @@ def _in_loop(behaviour: _Behaviour, streams: bool) -> _Behaviour:
     async def call(argument: Any, context: grpc.aio.ServicerContext) -> Any:  # noqa: ANN401  as above
         with request_scope():
             try:
-                answer: Any = behaviour(argument, context)
-                return await (_write(answer, context) if inspect.isasyncgen(answer) else answer)
+                if inspect.isasyncgenfunction(behaviour):
+                    return await _write(behaviour(argument, context), context)
+                return await behaviour(argument, context)
             except (SecretUnavailable, RejectedVersion) as error:
                 _tell(error)
                 await context.abort(grpc.StatusCode.UNAVAILABLE, _TOLD)
