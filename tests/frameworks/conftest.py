@@ -100,7 +100,10 @@ class Stage:
 
     @property
     def faults(self):
-        return ("FRAMEWORK_FIXED in Service: may not be read", "FRAMEWORK_KEY in Service: is no key")
+        return (
+            "FRAMEWORK_FIXED in Service: may not be read",
+            "FRAMEWORK_KEY in Service: is no key",
+        )
 
     def lose_key(self):
         """From now on the key is not to be had, and the last good version is too old."""

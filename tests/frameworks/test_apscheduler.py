@@ -1,7 +1,7 @@
 """APScheduler: jobs in threads and in an event loop, also those that a request adds."""
 
 import asyncio
-import datetime
+import datetime as dt
 import threading
 
 import pytest
@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from pgp_config import request_scope, scoped
 
-SOON = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+SOON = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
 class Scheduler:
@@ -25,7 +25,7 @@ class Scheduler:
 
 @pytest.fixture
 def background():
-    scheduler = BackgroundScheduler(timezone=datetime.UTC)
+    scheduler = BackgroundScheduler(timezone=dt.UTC)
     scheduler.start()
     yield scheduler
     scheduler.shutdown()
@@ -54,7 +54,7 @@ def test_a_run_in_a_thread_is_one_scope_and_the_next_one_sees_the_rotation(backg
 # promises 1, 2 and 16
 async def test_a_run_in_the_loop_is_one_scope_also_where_a_request_added_it(stage):
     await stage.secrets.aload()
-    scheduler, told, done = AsyncIOScheduler(timezone=datetime.UTC), [], asyncio.Semaphore(0)
+    scheduler, told, done = AsyncIOScheduler(timezone=dt.UTC), [], asyncio.Semaphore(0)
     scheduler.start()
 
     @scoped

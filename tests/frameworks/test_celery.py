@@ -190,7 +190,13 @@ def test_a_child_that_cannot_load_tries_again_before_the_next_task(app, stage, s
     finally:
         previous.set_current()
     signals.worker_process_shutdown.send(sender="other@host", pid=1, exitcode=0)
-    signals.worker_shutdown.send(sender=Sender(app=None))
+
+
+def test_the_container_is_closed_with_its_own_worker(app, source):
+    signals.worker_shutdown.send(sender=Sender(Celery("other", set_as_current=False)))
+    assert source.closed == 0
+    signals.worker_shutdown.send(sender=Sender(app))
+    assert source.closed == 1
 
 
 class Worker:

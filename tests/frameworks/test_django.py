@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import io
 import json
+import pathlib
 import subprocess
 import sys
 import types
@@ -47,7 +48,7 @@ def urls(stage):
 
     def file(request):
         stage.read()
-        return FileResponse(open(__file__, "rb"))  # noqa: SIM115  Django closes it
+        return FileResponse(pathlib.Path(__file__).open("rb"))
 
     def fail(request):
         stage.fail()
@@ -193,13 +194,15 @@ def test_what_ends_the_process_closes_the_scope_too(stage):
 
 
 async def test_a_cancelled_request_closes_its_scope(stage):
+    entered = asyncio.Event()
+
     async def get_response(request):
         await stage.aread()
+        entered.set()
         await asyncio.Event().wait()
 
     request = asyncio.ensure_future(integration.ScopeMiddleware(get_response)(None))
-    while not stage.scopes:
-        await asyncio.sleep(0)
+    await entered.wait()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
@@ -248,7 +251,10 @@ def test_a_start_that_fails_tells_every_fault_at_once(stage, handler):
     ],
 )
 def test_what_is_wrong_with_the_setting_is_said(named, said):
-    with override_settings(PGP_CONFIG_CONTAINER=named), pytest.raises(DeclarationError, match=said):
+    with (
+        override_settings(PGP_CONFIG_CONTAINER=named),
+        pytest.raises(DeclarationError, match=said),
+    ):
         WSGIHandler()
 
 
@@ -305,4 +311,6 @@ def test_only_what_serves_loads_and_closes(tmp_path, arguments, said):
         check=True,
         timeout=60,
     )
-    assert [line for line in run.stdout.splitlines() if line.startswith(("fetched", "closed"))] == said
+    assert [
+        line for line in run.stdout.splitlines() if line.startswith(("fetched", "closed"))
+    ] == said

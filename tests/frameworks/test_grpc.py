@@ -56,7 +56,7 @@ def in_threads(stage):
     }
 
 
-def in_loop(stage):
+def in_loop(stage):  # noqa: C901  eight methods in a row
     async def first(requests):
         return requests if isinstance(requests, bytes) else await anext(aiter(requests))
 

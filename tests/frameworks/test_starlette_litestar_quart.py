@@ -140,13 +140,17 @@ def background(stage):
     return Background(stage)
 
 
-@pytest.fixture(params=[starlette, litestar_app, quart_app], ids=["starlette", "litestar", "quart"])
+@pytest.fixture(
+    params=[starlette, litestar_app, quart_app], ids=["starlette", "litestar", "quart"]
+)
 def build(request, stage, background):
     return lambda: request.param(stage, background)
 
 
 async def life_of(app, *, answer="complete"):
-    life = ApplicationCommunicator(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}})
+    life = ApplicationCommunicator(
+        app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    )
     await life.send_input({"type": "lifespan.startup"})
     said = await life.receive_output(30)
     assert said["type"] == f"lifespan.startup.{answer}"

@@ -1,6 +1,7 @@
 """A Celery application with its own worker: `celery -A celery_tasks worker`, over a broker of files."""
 
 import os
+import pathlib
 import threading
 
 from celery import Celery, signals
@@ -9,7 +10,7 @@ from pgp_config import EVERY_REQUEST, Directory, DynamicSecret, SecretContainer,
 from pgp_config.integrations.celery import install
 from pgp_config.scopes import open_scope
 
-FOLDER = os.environ["CELERY_FOLDER"]
+FOLDER = pathlib.Path(os.environ["CELERY_FOLDER"])
 
 
 class Jobs(SecretContainer):
@@ -28,11 +29,11 @@ class Noisy(Directory):
         self.say("closed")
 
     def say(self, *words):
-        with open(f"{FOLDER}/log", "a") as log:
+        with (FOLDER / "log").open("a") as log:
             log.write(" ".join([*words, str(os.getpid())]) + "\n")
 
 
-secrets = Jobs(source=Noisy(f"{FOLDER}/secrets"))
+secrets = Jobs(source=Noisy(FOLDER / "secrets"))
 app = Celery("celery_tasks", broker="filesystem://", backend=f"file://{FOLDER}/results")
 app.conf.broker_transport_options = {
     "data_folder_in": f"{FOLDER}/queue",
@@ -48,16 +49,15 @@ scopes = []
 
 @signals.worker_ready.connect
 def ready(**_):
-    print("ready", os.getpid(), flush=True)
+    print("ready", flush=True)  # noqa: T201  whoever started it waits for it
 
 
 @app.task(bind=True, max_retries=1)
 def job(self, value, retry=False):
-    """What a run sees before and after a rotation, in its thread and in another one of it."""
+    """What a run sees before and after a rotation."""
     scope = open_scope()
     first = secrets.key()
-    with open(f"{FOLDER}/secrets/CELERY_KEY", "w") as file:
-        file.write(value)
+    (FOLDER / "secrets" / "CELERY_KEY").write_text(value)
     if retry and not self.request.retries:
         raise self.retry(args=[f"{value}-retried"], countdown=0)
     before = [each.closed for each in scopes]
