@@ -28,6 +28,7 @@ from pgp_config.providers import DynamicSecret, KeyRing, PerVersion, SecretConta
 from pgp_config.scopes import request_scope
 
 if TYPE_CHECKING:
+    from pgp_config.jobs import scoped
     from pgp_config.push import (
         GoogleTokens,
         PubSubListener,
@@ -68,6 +69,7 @@ else:
             "check_version": "pgp_config.sources.versions",
             "rotation_retry": "pgp_config.retrying",
             "rotation_retry_context": "pgp_config.retrying",
+            "scoped": "pgp_config.jobs",
             "source_from_url": "pgp_config.sources.urls",
             "source_options": "pgp_config.sources.urls",
         },
@@ -122,6 +124,7 @@ __all__ = [
     "request_scope",
     "rotation_retry",
     "rotation_retry_context",
+    "scoped",
     "source_from_url",
     "source_options",
 ]
