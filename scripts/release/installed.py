@@ -1,0 +1,162 @@
+"""The tests, on installed wheels, in a folder where the source is not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+
+from release.building import Workplace, export
+from release.distributions import ROOT, runtime_requirements
+from release.running import Environment, StepError, find_python, run, tool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOCK = ROOT / "requirements" / "dev.txt"
+
+#: The front door, the command, both adapters with servers, and the examples of the README.
+SELECTION = (
+    "tests/test_front_door.py",
+    "tests/test_cli.py",
+    "tests/test_cost.py",
+    "tests/adapters/test_contract.py",
+    "tests/adapters/test_status_page.py",
+    "adapters",
+    "README.md",
+)
+SELECTION_NEEDS = (
+    "cryptography",
+    "httpx",
+    "httpx2",  # starlette's test client
+    "hypothesis",
+    "itsdangerous",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-randomly",
+    "requests",
+    "sybil",
+    "tenacity",
+    "uvicorn",
+    "websockets",
+)
+
+#: Of requirements/dev.in: programs that no test imports. What they require of others would get in the oldest's way.
+TOOLS = frozenset(
+    [
+        "basedpyright",
+        "build",
+        "codespell",
+        "cyclonedx-bom",
+        "editables",
+        "furo",
+        "import-linter",
+        "mypy",
+        "myst-parser",
+        "pip-licenses",
+        "pyrefly",
+        "ruff",
+        "sphinx",
+        "sphinx-copybutton",
+        "types-protobuf",
+        "types-psutil",
+        "types-pyyaml",
+    ]
+)
+
+
+def test_needs() -> list[str]:
+    """What the tests import, of requirements/dev.in."""
+    lines = (ROOT / "requirements" / "dev.in").read_text("utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    return [one for one in wanted if Requirement(one).name.lower() not in TOOLS]
+
+
+def installed(place: Workplace) -> None:
+    """All wheels with their extras and the locked versions of others: the command, and a selection of the tests."""
+    made = Environment(place.scratch / "installed", find_python("3.11"))
+    wheels = [place.wheel(one, extras=one.is_library) for one in place.distributions]
+    made.install("--constraint", LOCK, *wheels, *SELECTION_NEEDS)
+    for one in place.distributions:
+        for name in one.project.get("scripts", {}):
+            run([made.python.with_name(name), "--help"], cwd=made.folder)
+            print(f"  {name} --help answers")
+    _test(place, made, SELECTION)
+
+
+def on_python(place: Workplace, version: str) -> None:
+    """The tests of the core and the adapters on another Python, with the locked versions of others."""
+    made = Environment(place.scratch / f"python-{version}", find_python(version))
+    wheels = [place.wheel(one) for one in place.libraries]
+    made.install("--constraint", LOCK, *wheels, *test_needs())
+    _test(place, made, ["tests", "adapters"])
+
+
+def oldest(place: Workplace) -> None:
+    """The same on the oldest Python, with the oldest versions that the libraries declare to work with."""
+    lowest = place.scratch / "oldest.txt"
+    bounds = "\n".join(runtime_requirements(place.libraries))
+    found = lowest_of(bounds, "3.11")
+    lowest.write_text("\n".join(found), "utf-8")
+    made = Environment(place.scratch / "oldest", find_python("3.11"))
+    wheels = [place.wheel(one) for one in place.libraries]
+    made.install("--constraint", lowest, *wheels, *test_needs())
+    _test(place, made, ["tests", "adapters"])
+    names = {Requirement(line).name for line in bounds.splitlines()}
+    print("  " + ", ".join(line for line in found if Requirement(line).name in names))
+
+
+def lowest_of(bounds: str, python: str) -> list[str]:
+    """The oldest versions with wheels that satisfy requirements; of what those require, the newest.
+
+    Args:
+        bounds: Requirements, one a line.
+        python: Such as `3.14`; it need not be here.
+
+    Raises:
+        StepError: If there are none.
+    """
+    options = ["--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:"]
+    which = ["--resolution", "lowest-direct", "--python-version", python]
+    compiled = run([tool("uv"), "pip", "compile", *options, *which, "-"], stdin=bounds)
+    return compiled.splitlines()
+
+
+def _test(place: Workplace, made: Environment, what: Sequence[str]) -> None:
+    """Run tests in a clone without the source.
+
+    Raises:
+        StepError: If a test fails, or imports one of our packages from elsewhere.
+    """
+    clone = made.folder.with_name(f"{made.folder.name}-tests")
+    export(clone)
+    for source in (clone, *clone.glob("adapters/*"), clone / "services"):
+        shutil.rmtree(source / "src")
+    plugin = Path(__file__).with_name("only_installed.py")
+    shutil.copy(plugin, made.folder)
+    here = [one for one in place.distributions if _has(made, one.package)]
+    said = made.run(
+        "-m",
+        "pytest",
+        *("-p", "only_installed", *what),
+        cwd=clone,
+        PYTHONPATH=str(made.folder),
+        INSTALLED_PACKAGES=" ".join(one.package for one in here),
+    )
+    for path in re.findall(r"^installed: \w+: (.*)$", said, re.MULTILINE):
+        if not Path(path).is_relative_to(made.folder):
+            raise StepError(f"{path} is not in {made.folder}")
+        print(f"  tested: {Path(path).relative_to(made.folder)}")
+    print("  " + said.strip().rpartition("\n")[2].strip("= "))
+
+
+def _has(made: Environment, package: str) -> bool:
+    program = f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"
+    try:
+        made.run("-c", program, cwd=made.folder)
+    except StepError:
+        return False
+    return True
