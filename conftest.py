@@ -32,8 +32,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/*.md"],
-    # Its example waits at a prompt; services/tests runs it with an answer.
-    excludes=["services/README.md"],
+    # The example of the first waits at a prompt; services/tests runs it with an answer. Those of the second are
+    # files of tests; tests/testing runs them.
+    excludes=["services/README.md", "docs/testing.md"],
     # Flask looks for the module of its `__name__`.
     setup=lambda namespace: namespace.update(__name__="readme"),
     teardown=_close,

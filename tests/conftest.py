@@ -9,19 +9,7 @@ from pgp_config import SecretNotFound, default_observers
 from pgp_config.redaction import redactor
 from pgp_config.scopes import open_scope
 from pgp_config.secret import Payload
-
-
-class FakeClock:
-    """Monotonic seconds that pass only when a test says so."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += seconds
+from pgp_config.testing import FakeClock
 
 
 class Hold:
@@ -169,12 +157,11 @@ def make(source, clock, events):
 def _leaves_nothing_behind():
     loggers = [logging.getLogger(), logging.getLogger("pgp_config")]
     before = [(list(x.handlers), list(x.filters), x.level) for x in loggers]
-    observers, remembered = list(default_observers), dict(redactor._texts)
+    observers, remembered = list(default_observers), redactor.names
     yield
     assert open_scope() is None, "the test left a scope open"
     live = [t.name for t in threading.enumerate() if t.name.startswith("pgp-config-")]
     assert live == [], "the test left threads running: close() the container"
     assert [(list(x.handlers), list(x.filters), x.level) for x in loggers] == before
     assert default_observers == observers
-    redactor._texts.clear()
-    redactor._texts.update(remembered)
+    redactor.forget(*(redactor.names - remembered))

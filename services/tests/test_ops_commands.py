@@ -1001,7 +1001,7 @@ def test_the_log_is_of_a_file_or_of_gcloud(google, ops, tmp_path):
     ops("verify", "secrets", "--service", "web")
     empty.write_text('{"entries": []}')
     told = ops("verify", "secrets", "--service", "web", "--audit-log", str(empty), code=1)
-    assert "an entry is no LogEntry" in told
+    assert "entry 1: it is no LogEntry" in told
     missing = str(tmp_path / "none.json")
     told = ops("verify", "secrets", "--service", "web", "--audit-log", missing, code=1)
     assert "cannot be read (FileNotFoundError)" in told

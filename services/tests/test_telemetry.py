@@ -13,7 +13,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
-from pgp_config import DeclarationError, default_observers
+from pgp_config import (
+    DeclarationError,
+    DynamicSecret,
+    Memory,
+    SecretContainer,
+    default_observers,
+)
 from pgp_config.events import Reloaded
 from pgp_services import registry, telemetry
 from pgp_services.names import Service
@@ -134,6 +140,25 @@ def test_what_is_left_is_sent_when_it_is_shut_down(metrics, collector):
     metrics.shutdown()
     ((_, measured),) = collector.processes
     assert reloads_of(measured) == [2]
+
+
+def test_containers_are_measured_whenever_they_are_made(metrics, collector):
+    made = [Container(source=Memory({"KEY": CANARY}), observers=[metrics]) for _ in range(2)]
+    made[0].key()
+    made.append(Container(source=Memory({"KEY": CANARY}), observers=[metrics]))
+    for secrets in made:
+        secrets.key()
+    metrics.shutdown()
+    for secrets in made:
+        secrets.close()
+    ((_, measured),) = collector.processes
+    points = measured["pgp_config.secret.reads"].sum.data_points
+    counts = {point.attributes[2].value.string_value: point.as_int for point in points}
+    assert counts == {"fresh": 1, "waited": 3, "stale": 0, "failed": 0}
+
+
+class Container(SecretContainer):
+    key = DynamicSecret("KEY")
 
 
 def test_the_sdk_is_set_up_once(metrics):

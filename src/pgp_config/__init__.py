@@ -22,6 +22,7 @@ from pgp_config.errors import (
 from pgp_config.events import Observer, default_observers
 from pgp_config.key_rings import Keys
 from pgp_config.observers.logs import LoggingObserver
+from pgp_config.payload import Payload
 from pgp_config.policy import EVERY_REQUEST, Freshness, ReloadPolicy
 from pgp_config.providers import DynamicSecret, KeyRing, PerVersion, SecretContainer, StaticSecret
 from pgp_config.scopes import request_scope
@@ -35,11 +36,15 @@ if TYPE_CHECKING:
         SecretEvent,
     )
     from pgp_config.retrying import Rotating, rotation_retry, rotation_retry_context
+    from pgp_config.sources.base import Source
+    from pgp_config.sources.budget import FetchBudget
     from pgp_config.sources.directory import Directory
     from pgp_config.sources.environment import Environment
     from pgp_config.sources.google import GoogleSecretManager
     from pgp_config.sources.memory import Memory
-    from pgp_config.sources.urls import source_from_url
+    from pgp_config.sources.per_process import PerProcess
+    from pgp_config.sources.urls import source_from_url, source_options
+    from pgp_config.sources.versions import check_version
     from pgp_config.uptake import Uptake
 else:
     # A service uses one source, and few of them push, retry or report.
@@ -48,18 +53,23 @@ else:
         {
             "Directory": "pgp_config.sources.directory",
             "Environment": "pgp_config.sources.environment",
+            "FetchBudget": "pgp_config.sources.budget",
             "GoogleSecretManager": "pgp_config.sources.google",
             "GoogleTokens": "pgp_config.push.tokens",
             "Memory": "pgp_config.sources.memory",
+            "PerProcess": "pgp_config.sources.per_process",
             "PubSubListener": "pgp_config.push.listener",
             "PushEndpoint": "pgp_config.push.endpoint",
             "PushRefused": "pgp_config.push.event",
             "Rotating": "pgp_config.retrying",
             "SecretEvent": "pgp_config.push.event",
+            "Source": "pgp_config.sources.base",
             "Uptake": "pgp_config.uptake",
+            "check_version": "pgp_config.sources.versions",
             "rotation_retry": "pgp_config.retrying",
             "rotation_retry_context": "pgp_config.retrying",
             "source_from_url": "pgp_config.sources.urls",
+            "source_options": "pgp_config.sources.urls",
         },
     )
 
@@ -75,6 +85,7 @@ __all__ = [
     "Directory",
     "DynamicSecret",
     "Environment",
+    "FetchBudget",
     "Freshness",
     "GoogleSecretManager",
     "GoogleTokens",
@@ -83,6 +94,8 @@ __all__ = [
     "LoggingObserver",
     "Memory",
     "Observer",
+    "Payload",
+    "PerProcess",
     "PerVersion",
     "PgpConfigError",
     "PubSubListener",
@@ -98,14 +111,17 @@ __all__ = [
     "SecretNotFound",
     "SecretRefused",
     "SecretUnavailable",
+    "Source",
     "SourceTimeout",
     "StartupError",
     "StaticSecret",
     "StaticSecretInScope",
     "Uptake",
+    "check_version",
     "default_observers",
     "request_scope",
     "rotation_retry",
     "rotation_retry_context",
     "source_from_url",
+    "source_options",
 ]

@@ -47,12 +47,15 @@ from pgp_config.events import (
     Confirmed,
     Fetched,
     FetchFailed,
+    Figures,
     LatestDisabled,
     Loaded,
     Reloaded,
     ServedStale,
     StaticAnnounced,
+    Traces,
     VersionRejected,
+    introduce,
     notify,
 )
 from pgp_config.facts import Fact, Record, fact
@@ -61,6 +64,7 @@ from pgp_config.key_rings import Keys
 from pgp_config.pauses import pause_after
 from pgp_config.payload import DamagedVersion
 from pgp_config.redaction import redactor
+from pgp_config.tallies import Reads
 from pgp_config.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -198,6 +202,9 @@ class Need:
         return fetch.tick > self.after and fetch.asked_at >= self.since
 
 
+_UNTRACED = Traces((), "", "", awaited=False)
+
+
 class Flight:
     """One fetch of one secret, and all who wait for it.
 
@@ -209,11 +216,13 @@ class Flight:
         number: What a flight that confirms nothing asks for, once it has started; else 0.
         wave: What it started in, until it has landed or was given up.
         outcome: A good version, or why there is none.
+        traces: Who follows it.
     """
 
-    __slots__ = ("_bells", "asked_at", "confirms", "number", "outcome", "tick", "wave")
+    __slots__ = ("_bells", "asked_at", "confirms", "number", "outcome", "tick", "traces", "wave")
 
-    def __init__(self, *, confirms: bool = True) -> None:
+    def __init__(self, traces: Traces = _UNTRACED, *, confirms: bool = True) -> None:
+        self.traces = traces
         self.asked_at = -inf
         self.tick = 0
         self.confirms = confirms
@@ -287,9 +296,18 @@ class _Entry:
     alive: dict[int, tuple[weakref.ref[Known[Any]], int]] = field(default_factory=dict)
     released: Callable[[object], None] | None = None
     max_age: float = field(init=False)
+    reads: Reads = field(default_factory=Reads)
+    count_fresh: Callable[[], object] = field(init=False)
 
     def __post_init__(self) -> None:
         self.max_age = self.freshness.age_limit
+        self.count_reads()
+
+    def count_reads(self) -> None:
+        """Count from zero."""
+        self.reads.reset()
+        # At hand, where each scope counts: two look-ups less.
+        self.count_fresh = self.reads.fresh.add
 
     def pending_looks(self) -> list[Flight]:
         return [look for look in self.looks.values() if not look.outcome.done()]
@@ -485,7 +503,7 @@ class Cache:
         return f"<Cache of {len(self._entries)} secrets of {self.container}>"
 
     def __del__(self) -> None:
-        if self._executor is not None and not self.closed:
+        if self.holds_threads:
             warnings.warn(
                 f"{self.container} was not closed: call close() when its service ends.",
                 ResourceWarning,
@@ -493,9 +511,24 @@ class Cache:
                 stacklevel=1,
             )
 
+    @property
+    def holds_threads(self) -> bool:
+        """Whether it has fetched and was not closed since."""
+        return self._executor is not None and not self.closed
+
     def add(self, spec: Spec[Any], freshness: Freshness) -> None:
         """Make a secret known by name; nothing is fetched yet."""
         self._entries.setdefault(spec, _Entry(spec, freshness, released=self._released))
+
+    @property
+    def source(self) -> Source:
+        """Where the secrets come from."""
+        return self._source
+
+    @property
+    def pinned(self) -> dict[str, int]:
+        """The version's number at which a static secret is loaded, by name."""
+        return dict(self._pinned)
 
     def specs(self) -> list[Spec[Any]]:
         """Every secret of the container."""
@@ -550,6 +583,7 @@ class Cache:
             raise self._closed_error(entry)
         entry.used = True
         entry.read_at = moment
+        entry.count_fresh()
         if moment >= known.soft_at:
             with self._lock:
                 self._refresh_if_due(entry, known, moment)
@@ -562,10 +596,18 @@ class Cache:
         """
         with self._lock:
             entry = self._entries[spec]
+            under_way = (entry.flight, entry.queued)
             outcome = self._decide(entry, need)
             entry.used = True
             entry.read_at = self.clock()
-        return self._last_good(entry) if outcome is None else outcome
+        if outcome is None:
+            return self._last_good(entry)
+        if isinstance(outcome, Known):
+            entry.count_fresh()
+        elif outcome in under_way:
+            entry.reads.coalesced.add()
+            outcome.traces.join()
+        return outcome
 
     def _decide(self, entry: _Entry, need: Need) -> Known[Any] | Flight | None:
         """A version, a flight, or None: do not wait, take the last good one or fail."""
@@ -579,9 +621,9 @@ class Cache:
             return None
         waits = not self._goes_on_without(entry)
         if flight is None:
-            flight = self._take_off(entry)
+            flight = self._take_off(entry, self._flight(entry, awaited=waits))
         elif waits and not need.is_met_by(flight):
-            flight = entry.queued = entry.queued or Flight()
+            flight = entry.queued = entry.queued or self._flight(entry, awaited=True)
             flight.confirms = True
         return flight if waits else None
 
@@ -648,9 +690,11 @@ class Cache:
         return error
 
     def _settled(self, spec: Spec[T], outcome: Known[T] | PgpConfigError) -> Known[T]:
+        entry = self._entries[spec]
         if isinstance(outcome, Known):
+            entry.reads.waited.add()
             return outcome
-        return self._last_good(self._entries[spec], outcome)
+        return self._last_good(entry, outcome)
 
     def _overdue(self, patience: float | None = None) -> SourceTimeout:
         seconds = self.budget if patience is None else patience
@@ -665,10 +709,12 @@ class Cache:
         if self.closed:
             raise self._closed_error(entry)
         if known is None:
+            entry.reads.failed.add()
             raise error.located(secret=entry.spec.name, container=self.container)
         age = self.clock() - known.asked_at
         limit = entry.freshness.stale_limit
         if age > limit:
+            entry.reads.failed.add()
             raise SecretUnavailable(
                 f"the last good value was confirmed {age:.0f} s ago, past max_stale "
                 f"({limit:g} s); the source says: {error.happened}",
@@ -676,6 +722,7 @@ class Cache:
                 secret=entry.spec.name,
                 container=self.container,
             ) from error.__cause__
+        entry.reads.stale.add()
         self.tell(ServedStale(self.container, entry.spec.name, known.version, age))
         return known
 
@@ -773,11 +820,11 @@ class Cache:
             return None
         if flight is not None:
             # What is in flight may have been asked before the version was there.
-            entry.queued = entry.queued or Flight(confirms=False)
+            entry.queued = entry.queued or self._flight(entry, confirms=False)
             return entry.queued
         if entry.known is None:  # the first read brings it
             return None
-        return self._take_off(entry, Flight(confirms=False))
+        return self._take_off(entry, self._flight(entry, confirms=False))
 
     def _believes(self, entry: _Entry, version: int) -> bool:
         """Whether a number is worth a call.
@@ -809,7 +856,7 @@ class Cache:
         entry.withdrawn_until = now + WITHDRAWAL_PAUSE
         if flight is None:
             return self._take_off(entry)
-        entry.queued = entry.queued or Flight()
+        entry.queued = entry.queued or self._flight(entry)
         entry.queued.confirms = True
         return entry.queued
 
@@ -836,8 +883,16 @@ class Cache:
             flights = {}
             for spec in specs:
                 entry = self._entries[spec]
-                flights[spec] = entry.flight or self._start(entry, Flight(), wave)
+                flights[spec] = entry.flight or self._start(
+                    entry, self._flight(entry, awaited=True), wave
+                )
             return flights
+
+    def _flight(self, entry: _Entry, *, awaited: bool = False, confirms: bool = True) -> Flight:
+        """A new one, in the context of whoever sets it off; it waits for it, or goes on without."""
+        name = entry.spec.name
+        traces = Traces(self._observers, self.container, name, awaited=awaited)
+        return Flight(traces, confirms=confirms)
 
     def _take_off(self, entry: _Entry, flight: Flight | None = None) -> Flight:
         """Start a wave: this secret, and those in use that are as long-lived, or half-way due."""
@@ -845,10 +900,10 @@ class Cache:
             return entry.flight
         now = self.clock()
         wave = _Wave(now)
-        flight = self._start(entry, flight or Flight(), wave)
+        flight = self._start(entry, flight or self._flight(entry), wave)
         for other in self._entries.values():
             if self._is_companion(other, entry, now):
-                self._start(other, Flight(), wave)
+                self._start(other, self._flight(other), wave)
         return flight
 
     def _is_companion(self, other: _Entry, entry: _Entry, now: float) -> bool:
@@ -897,7 +952,10 @@ class Cache:
 
     def _fly(self, entry: _Entry, flight: Flight) -> None:
         """Fetch, validate and land; runs in the executor."""
-        self._land(entry, flight, _outcome_of(lambda: self._bring(entry, flight)))
+        flight.traces.around(
+            lambda: _outcome_of(lambda: self._bring(entry, flight)),
+            lambda outcome: self._land(entry, flight, outcome),
+        )
 
     def _bring(self, entry: _Entry, flight: Flight) -> Known[Any]:
         """The newest version that can be served; of a key ring, with the one before it."""
@@ -1088,7 +1146,7 @@ class Cache:
             look = entry.looks.get(number)
             if look is not None and (not look.outcome.done() or look.asked_at >= oldest):
                 return look
-            look = Flight()
+            look = self._flight(entry, awaited=True)
             look.asked_at, look.tick = self.clock(), tick()
             refusal = self._refusal_to_look(entry, number) or self._send(entry, number, look)
         if refusal is not None:
@@ -1121,7 +1179,14 @@ class Cache:
 
     def _fly_to(self, entry: _Entry, number: int, look: Flight) -> None:
         """Fetch and validate one version by its number; runs in the executor."""
-        outcome = _outcome_of(lambda: self._bring_number(entry, number, look))
+        look.traces.around(
+            lambda: _outcome_of(lambda: self._bring_number(entry, number, look)),
+            lambda outcome: self._land_look(entry, number, look, outcome),
+        )
+
+    def _land_look(
+        self, entry: _Entry, number: int, look: Flight, outcome: Known[Any] | PgpConfigError
+    ) -> None:
         with self._lock:
             if entry.looks.get(number) is not look:
                 return  # closed meanwhile: its waiters were told then
@@ -1216,7 +1281,7 @@ class Cache:
         if queued is not None and queued.confirms:
             self._start(entry, queued, _Wave(self.clock()))
         elif self._believes(entry, entry.announced):
-            self._take_off(entry, queued or Flight(confirms=False))
+            self._take_off(entry, queued or self._flight(entry, confirms=False))
         elif queued is not None:
             yield queued, outcome
 
@@ -1335,6 +1400,13 @@ class Cache:
             read_ago=use.read_ago,
         )
 
+    def figures(self) -> list[Figures]:
+        """What an observer reads when it is asked, by name; see `observing.Measurable`."""
+        now = self.clock()
+        with self._lock:
+            rows = [_figures_of(entry, now) for entry in self._entries.values()]
+        return sorted(rows, key=lambda row: row.secret)
+
     def uses(self) -> list[SecretUse]:
         """Which versions of every secret this process uses, by name."""
         now = self.clock()
@@ -1424,11 +1496,13 @@ class Cache:
         self._ahead.clear()  # those waves stayed behind
         for entry in self._entries.values():
             entry.flight = entry.queued = None
+            entry.count_reads()  # the parent counts its own
             entry.looks = {n: look for n, look in entry.looks.items() if look.outcome.done()}
 
     def observe(self, observer: Observer) -> None:
         """Have an observer told of every event from now on."""
         self._observers.append(observer)
+        introduce(observer, self)
 
     def tell(self, event: Event) -> None:
         """Tell the container's observers."""
@@ -1552,6 +1626,16 @@ def _use_of(entry: _Entry, now: float) -> SecretUse:
 
 def _type_name(spec: Spec[Any]) -> str:
     return spec.decoder.type_name if spec.grace is None else f"KeyRing of {spec.decoder.type_name}"
+
+
+def _figures_of(entry: _Entry, now: float) -> Figures:
+    known, is_dynamic = entry.known, entry.spec.dynamic
+    return Figures(
+        secret=entry.spec.name,
+        version=None if known is None else known.version,
+        age=now - known.asked_at if known is not None and is_dynamic else None,
+        reads=entry.reads if is_dynamic else None,
+    )
 
 
 def _stranded() -> SecretUnavailable:

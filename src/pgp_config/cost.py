@@ -198,9 +198,26 @@ def accesses_at_most(seconds: float, requests: int, max_age: float) -> int:
     return 1 + min(requests, math.floor(seconds / (SOFT_AGE * max_age)))
 
 
-def versions_cost(secrets: int) -> float:
-    """Dollars a month for one version of each secret that is not destroyed, after the free ones."""
-    return max(0, secrets - FREE_VERSIONS) * VERSION_PRICE
+def versions_cost(versions: int) -> float:
+    """Dollars a month for versions that are not destroyed, such as one of each secret, after the free ones."""
+    return max(0, versions - FREE_VERSIONS) * VERSION_PRICE
+
+
+def accesses_cost(accesses: int) -> float:
+    """Dollars for the accesses of a month, after the free ones."""
+    return max(0, accesses - FREE_ACCESSES) * ACCESS_PRICE
+
+
+def steady(traffic: Traffic, max_age: float) -> Estimate:
+    """What the mode costs that a `Freshness` chooses.
+
+    Args:
+        traffic: What the service does.
+        max_age: Seconds, 0 to a month; 0 is `EVERY_REQUEST`.
+    """
+    bounds = [max_age] if max_age else MAX_AGES
+    mode = "bounded" if max_age else "every request"
+    return next(one for one in estimates(traffic, bounds) if one.mode == mode)
 
 
 def advice(found: Iterable[Estimate], budget: float) -> Advice:
@@ -246,18 +263,16 @@ def _pushed(traffic: Traffic) -> Estimate:
     # Each push takes along the other secrets in use.
     pushed = traffic.rotations * traffic.secrets * traffic.each
     accesses = kept.accesses + pushed
-    return Estimate(kept.mode, kept.title, kept.max_age, accesses, _dollars(accesses), kept.quota)
+    return Estimate(
+        kept.mode, kept.title, kept.max_age, accesses, accesses_cost(accesses), kept.quota
+    )
 
 
 def _estimate(
     traffic: Traffic, mode: str, title: str, max_age: float, rate: float, *, starts: bool = False
 ) -> Estimate:
     accesses = math.ceil(rate * MONTH) + (traffic.each if starts else 0)
-    return Estimate(mode, title, max_age, accesses, _dollars(accesses), rate * 60 / QUOTA)
-
-
-def _dollars(accesses: int) -> float:
-    return max(0, accesses - FREE_ACCESSES) * ACCESS_PRICE
+    return Estimate(mode, title, max_age, accesses, accesses_cost(accesses), rate * 60 / QUOTA)
 
 
 def _refuse_unless(good: bool, what: str, remedy: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pgp_config.facts import Fact, fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pgp_config.errors import PgpConfigError
+    from pgp_config.observing import FetchTrace, Measurable
+    from pgp_config.tallies import Reads
+
+T = TypeVar("T")
 
 _logger = logging.getLogger("pgp_config")
 
@@ -307,6 +311,24 @@ class Observer(Protocol):
         ...
 
 
+@fact
+class Figures(Fact):
+    """What can be read of one secret at any time, at no cost to its readers; never a value.
+
+    Attributes:
+        secret: Its name in the source.
+        version: The version that new scopes get, or None.
+        age: Seconds since the source last confirmed it; None before, and for a static secret, which is
+            confirmed but once.
+        reads: How scopes came by its values; None for a static secret, whose reads are not counted.
+    """
+
+    secret: str
+    version: int | None
+    age: float | None
+    reads: Reads | None
+
+
 #: Observers of every container that is made without `observers=`.
 default_observers: list[Observer] = []
 
@@ -318,3 +340,57 @@ def notify(observers: Iterable[Observer], event: Event) -> None:
             observer(event)
         except Exception:
             _logger.exception("An observer failed on %s", type(event).__name__)
+
+
+def introduce(observer: Observer, secrets: Measurable) -> None:
+    """Give an observer the container, if it is an `observing.FiguresObserver`."""
+    watch: Callable[[Measurable], object] | None = getattr(observer, "watch_figures", None)
+    if watch is not None:
+        _shielded(observer, watch, secrets)
+
+
+class Traces:
+    """One fetch, as all who follow it do; a faulty one disturbs neither the others nor the fetch."""
+
+    __slots__ = ("_traces",)
+
+    def __init__(
+        self, observers: Iterable[Observer], container: str, secret: str, *, awaited: bool
+    ) -> None:
+        self._traces: list[FetchTrace] = []
+        for observer in observers:
+            trace: Callable[..., FetchTrace] | None = getattr(observer, "trace_fetch", None)
+            if trace is not None:
+                _shielded(
+                    observer,
+                    lambda trace=trace: self._traces.append(
+                        trace(container, secret, awaited=awaited)
+                    ),
+                )
+
+    def join(self) -> None:
+        """A reader waits for it that did not set it off."""
+        for trace in self._traces:
+            _shielded(trace, trace.join)
+
+    def around(self, fetch: Callable[[], T], land: Callable[[T], object]) -> None:
+        """Fetch, which brings a version or an error and does not raise; then tell everybody."""
+        begun = [trace for trace in self._traces if _shielded(trace, trace.begin)]
+        outcome = fetch()
+        error = outcome if isinstance(outcome, Exception) else None
+        for trace in reversed(begun):
+            _shielded(trace, trace.end, getattr(outcome, "version", None), error)
+        try:
+            land(outcome)
+        finally:
+            for trace in reversed(begun):
+                _shielded(trace, trace.leave)
+
+
+def _shielded(who: object, call: Callable[..., object], *arguments: object) -> bool:
+    try:
+        call(*arguments)
+    except Exception:
+        _logger.exception("%s failed", type(who).__name__)
+        return False
+    return True

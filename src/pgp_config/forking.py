@@ -61,6 +61,10 @@ class ForkGate:
         """Have `renew_after_fork` called in every child; held weakly."""
         self._forkables.add(forkable)
 
+    def forkables(self) -> list[Forkable]:
+        """All that are registered and still in use."""
+        return list(self._forkables)
+
     @contextmanager
     def call(self) -> Iterator[None]:
         """Around one call to a source."""

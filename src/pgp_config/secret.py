@@ -10,7 +10,17 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NoReturn,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -69,11 +79,8 @@ class Decoder(Generic[T]):
 
     @property
     def type_name(self) -> str:
-        """The declared type for people, without the constraints of an `Annotated`."""
-        bare = (
-            get_args(self.declared)[0] if get_origin(self.declared) is Annotated else self.declared
-        )
-        return bare.__name__ if isinstance(bare, type) else str(bare).replace("typing.", "")
+        """The declared type for people."""
+        return type_name(self.declared)
 
     def decode(self, payload: Payload, *, refuse_private_keys: bool = False) -> T:
         """Validate a payload as the declared type.
@@ -113,7 +120,7 @@ class Decoder(Generic[T]):
         try:
             return cast("T", _sealed(self._adapter.validate_python(value)))
         except ValidationError as fault:
-            reason = _explain(fault)
+            reason = _explain(fault, self.declared)
         del value
         raise RejectedVersion(f"the value given {reason}", remedy="Give a value of that type.")
 
@@ -146,7 +153,7 @@ class Decoder(Generic[T]):
             else:
                 value = self._adapter.validate_strings(content)
         except ValidationError as fault:
-            return None, _explain(fault)
+            return None, _explain(fault, self.declared)
         except Exception as fault:  # noqa: BLE001  a custom validator may raise anything, with the value in it
             return None, f"fails its type ({type(fault).__name__})"
         return _sealed(value), None
@@ -170,13 +177,16 @@ def holds_private_key(data: bytes) -> bool:
 
 
 def confidential_texts(value: object) -> Iterator[str]:
-    """Every text in a value that no log line may show: what `SecretStr` and bytes hold."""
+    """Every text in a value that no log line may show: what `SecretStr` and bytes hold.
+
+    Bytes that are no UTF-8 are lone surrogates in it, as in file names.
+    """
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, SecretBytes):
         yield from confidential_texts(value.get_secret_value())
     elif isinstance(value, bytes):
-        yield value.decode(errors="replace")
+        yield value.decode(errors="surrogateescape")
     else:
         for part in _parts(value):
             yield from confidential_texts(part)
@@ -202,9 +212,23 @@ def _reads_json(schema: Mapping[str, Any]) -> bool:
     return schema["type"] in _JSON_SCHEMAS
 
 
-def _explain(fault: ValidationError) -> str:
+def type_name(declared: Any) -> str:  # noqa: ANN401  any type
+    """A type as people write it, such as `SecretStr`; of an Annotated one what it annotates."""
+    origin, parts = get_origin(declared), get_args(declared)
+    if origin is Annotated:
+        return type_name(parts[0])
+    if origin is Literal:  # what it allows may be all that there is to know
+        return "Literal"
+    if origin is not None and parts:
+        return f"{type_name(origin)}[{', '.join(type_name(part) for part in parts)}]"
+    return getattr(declared, "__name__", None) or str(declared)
+
+
+def _explain(fault: ValidationError, declared: Any) -> str:  # noqa: ANN401  any type
     """The codes and fields of a validation error; its messages and inputs may hold the value."""
+    # Pydantic's title of a type with validators lists them, with their addresses.
+    title = fault.title if fault.title.isidentifier() else type_name(declared)
     codes = sorted(
         {error["type"] for error in fault.errors(include_input=False, include_url=False)}
     )
-    return f"is not a valid {fault.title} ({', '.join(codes)})"
+    return f"is not a valid {title} ({', '.join(codes)})"

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import warnings
+from typing import ClassVar, Final
 
 import httpx
 import pytest
@@ -16,86 +17,18 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from flask import Flask, Response, stream_with_context
 from werkzeug.serving import make_server
+from werkzeug.test import Client
 
 import pgp_config_fastapi
 import pgp_config_flask
-from pgp_config import (
-    EVERY_REQUEST,
-    DynamicSecret,
-    RejectedVersion,
-    SecretContainer,
-    SecretForbidden,
-    StaticSecret,
-)
-from pgp_config.scopes import open_scope
-
-
-class Service(SecretContainer):
-    key = DynamicSecret("ADAPTER_KEY", freshness=EVERY_REQUEST)
-    fixed = StaticSecret("ADAPTER_FIXED")
-
-
-class Stage:
-    """What the handlers of both frameworks do, and what they saw."""
-
-    def __init__(self, source, secrets):
-        self.source = source
-        self.secrets = secrets
-        self.scopes = []
-        self.entered = threading.Event()
-        self.released = threading.Event()
-
-    def rotate(self):
-        self.source.add("ADAPTER_KEY", f"canary-{self.source.count('ADAPTER_KEY') + 100}")
-
-    def read(self):
-        self.scopes.append(open_scope())
-        return self.secrets.key().get_secret_value()
-
-    async def aread(self):
-        self.scopes.append(open_scope())
-        return (await self.secrets.key.async_()).get_secret_value()
-
-    def twice(self):
-        first = self.read()
-        self.rotate()
-        return [first, self.read()]
-
-    async def atwice(self):
-        first = await self.aread()
-        self.rotate()
-        return [first, *await asyncio.gather(self.aread(), asyncio.to_thread(self.read))]
-
-    def hold(self):
-        first = self.read()
-        self.entered.set()
-        assert self.released.wait(30)
-        return [first, self.read()]
-
-    def stream(self):
-        yield self.read() + "\n"
-        self.rotate()
-        yield self.read() + "\n"
-
-    async def astream(self):
-        yield await self.aread() + "\n"
-        self.rotate()
-        yield await self.aread() + "\n"
-
-    def fail(self):
-        raise SecretForbidden("the cause-canary", remedy="A remedy.", secret="ADAPTER_KEY")
-
-    def reject(self):
-        raise RejectedVersion("version 3 the cause-canary", secret="ADAPTER_KEY")
-
-    def sealed(self):
-        return [self.secrets.fixed().get_secret_value()]
+from pgp_config import asgi, wsgi
+from pgp_config.testing.contracts import AdapterBackend, Stage
 
 
 def flask_app(stage):
     app = Flask("contract")
-    for name in ("twice", "atwice", "hold", "fail", "reject", "sealed"):
-        app.add_url_rule(f"/{name}", name, getattr(stage, name))
+    for path, answer in stage.answers.items():
+        app.add_url_rule(path, path, answer)
     app.add_url_rule("/stream", "stream", lambda: Response(stage.stream()))
     app.add_url_rule("/astream", "astream", lambda: Response(stream_with_context(stage.stream())))
     pgp_config_flask.install(app, stage.secrets)
@@ -104,22 +37,15 @@ def flask_app(stage):
 
 def fastapi_app(stage):
     app = FastAPI()
-    for name in ("twice", "atwice", "hold", "fail", "reject", "sealed"):
-        app.add_api_route(f"/{name}", getattr(stage, name))
+    for path, answer in stage.answers.items():
+        app.add_api_route(path, answer, response_model=None)
     app.add_api_route("/stream", lambda: StreamingResponse(stage.stream()), response_model=None)
     app.add_api_route("/astream", lambda: StreamingResponse(stage.astream()), response_model=None)
     pgp_config_fastapi.install(app, stage.secrets)
     return app
 
 
-class Way:
-    """A way to reach an application."""
-
-    in_process = True
-    concurrent = True
-
-
-class FlaskClient(Way):
+class FlaskClient(AdapterBackend):
     def __init__(self, stage):
         self._app = flask_app(stage)
 
@@ -127,11 +53,8 @@ class FlaskClient(Way):
         answer = self._app.test_client().get(path)
         return answer.status_code, answer.headers, answer.text
 
-    def stop(self):
-        pass
 
-
-class Transport(Way):
+class Transport(AdapterBackend):
     """httpx's ASGITransport, which knows no lifespan."""
 
     def __init__(self, app):
@@ -146,13 +69,9 @@ class Transport(Way):
             answer = await client.get(path)
         return answer.status_code, answer.headers, answer.text
 
-    def stop(self):
-        pass
-
 
 class FlaskThroughAsgi(Transport):
-    # asgiref runs the application in one thread for all requests.
-    concurrent = False
+    lacks: ClassVar = {"concurrent": "asgiref runs an application in one thread for all requests"}
 
     def __init__(self, stage):
         super().__init__(WsgiToAsgi(flask_app(stage)))
@@ -172,9 +91,12 @@ def test_client_class():
     return TestClient
 
 
-class FastAPIClient(Way):
+class FastAPIClient(AdapterBackend):
     def __init__(self, stage):
-        self._client = test_client_class()(fastapi_app(stage))
+        self._start(fastapi_app(stage))
+
+    def _start(self, app):
+        self._client = test_client_class()(app)
         self._client.__enter__()
 
     def get(self, path):
@@ -185,10 +107,10 @@ class FastAPIClient(Way):
         self._client.__exit__(None, None, None)
 
 
-class Server(Way):
+class Server(AdapterBackend):
     """A real server in a thread, on a port of 127.0.0.1."""
 
-    in_process = False
+    lacks: ClassVar = {"in_process": "the server's threads are not in the test's context"}
     port = 0
 
     def get(self, path):
@@ -244,23 +166,84 @@ class Uvicorn(Server):
         self._socket.close()
 
 
-@pytest.fixture
-def stage(source, make):
-    source.add("ADAPTER_KEY", "canary-0")
-    source.add("ADAPTER_FIXED", "canary-fixed")
-    stage = Stage(source, make(Service))
-    yield stage
-    assert all(scope is not None and scope.closed for scope in stage.scopes)
+UNANSWERED: Final = {
+    "unavailable": "middleware answers no errors",
+    "health": "middleware has no pages",
+}
 
 
-WAYS = [FlaskClient, FlaskThroughAsgi, Werkzeug, FastAPIClient, FastAPITransport, Uvicorn]
+class PlainWsgi(AdapterBackend):
+    lacks: ClassVar = {**UNANSWERED, "async": "WSGI has no coroutines"}
+
+    def __init__(self, stage):
+        self._stage = stage
+        app = wsgi.LoadMiddleware(wsgi.ScopeMiddleware(self._app), stage.secrets)
+        self._client = Client(app)
+
+    def _app(self, environ, start_response):
+        path = environ["PATH_INFO"]
+        start_response("200 OK", [])
+        if path in self._stage.streams:
+            return (piece.encode() for piece in self._stage.streams[path]())
+        return [json.dumps(self._stage.answers[path]()).encode()]
+
+    def get(self, path):
+        answer = self._client.get(path)
+        return answer.status_code, answer.headers, answer.text
+
+
+class PlainAsgi(FastAPIClient):
+    lacks: ClassVar = UNANSWERED
+
+    def __init__(self, stage):
+        self._stage = stage
+        app = asgi.LifespanMiddleware(asgi.ScopeMiddleware(self._app), stage.secrets)
+        self._start(app)
+
+    async def _app(self, scope, receive, send):
+        assert scope["type"] == "http"  # it knows no lifespan
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        async for piece in self._pieces(scope["path"]):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def _pieces(self, path):
+        if path == "/astream":
+            async for piece in self._stage.astream():
+                yield piece.encode()
+        elif path == "/stream":
+            steps = self._stage.stream()
+            while piece := await asyncio.to_thread(next, steps, None):
+                yield piece.encode()
+        else:
+            made = await asyncio.to_thread(self._stage.answers[path])
+            yield json.dumps(await made if asyncio.iscoroutine(made) else made).encode()
+
+
+WAYS = [
+    FlaskClient,
+    FlaskThroughAsgi,
+    Werkzeug,
+    FastAPIClient,
+    FastAPITransport,
+    Uvicorn,
+    PlainWsgi,
+    PlainAsgi,
+]
 
 
 @pytest.fixture(params=WAYS, ids=lambda way: way.__name__)
-def way(request, stage):
-    way = request.param(stage)
-    yield way
-    way.stop()
+def way(request):
+    """One of them, to be made with a stage."""
+    return request.param
+
+
+@pytest.fixture
+def stage():
+    stage = Stage()
+    yield stage
+    stage.secrets.close()
+    assert all(scope is not None and scope.closed for scope in stage.scopes)
 
 
 @pytest.fixture
@@ -280,8 +263,3 @@ def uvicorn_server(stage):
 @pytest.fixture
 def test_client():
     return test_client_class()
-
-
-@pytest.fixture
-def get_json(way):
-    return lambda path: json.loads(way.get(path)[2])

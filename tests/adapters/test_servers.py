@@ -107,6 +107,6 @@ def test_a_server_does_not_start_without_its_secrets(stage, caplog):
     with ThreadPoolExecutor(1) as pool, pytest.raises(SystemExit):
         pool.submit(server.run).result(30)
     assert not server.started
-    assert "ADAPTER_FIXED in Service: may not be read. Grant it." in caplog.text
+    assert "ADAPTER_FIXED in StageSecrets: may not be read. Grant it." in caplog.text
     assert "canary" not in caplog.text
     assert stage.source.closed == 1

@@ -10,7 +10,7 @@ import pytest
 import requests
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import secretmanager
+from google.cloud import resourcemanager_v3, secretmanager
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
     SecretManagerServiceGrpcAsyncIOTransport,
     SecretManagerServiceGrpcTransport,
@@ -588,3 +588,75 @@ def test_no_value_in_its_texts(manager):
 
 def test_the_fixture_is_a_started_one(secret_manager):
     assert secret_manager.add("KEY", "one") == 1
+
+
+# -- who may do what -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def projects(manager, transport):
+    """Google's own client of Resource Manager."""
+    kinds = resourcemanager_v3.services.projects.transports
+    if transport == "grpc":
+        made = kinds.ProjectsGrpcTransport(channel=grpc.insecure_channel(manager.endpoint))
+    else:
+        made = kinds.ProjectsRestTransport(
+            host=manager.rest_endpoint, url_scheme="http", credentials=AnonymousCredentials()
+        )
+    yield resourcemanager_v3.ProjectsClient(transport=made)
+    made.close()
+
+
+def test_a_projects_policy_is_kept_and_told(projects, manager, refuses):
+    assert list(projects.get_iam_policy(resource=PROJECT).bindings) == []
+    manager.grant("roles/owner", "user:a@example.com")
+    policy = projects.get_iam_policy(resource=PROJECT)
+    assert [(b.role, list(b.members)) for b in policy.bindings] == [
+        ("roles/owner", ["user:a@example.com"])
+    ]
+    policy.bindings[0].members.append("user:b@example.com")
+    told = projects.set_iam_policy(request={"resource": PROJECT, "policy": policy})
+    assert list(told.bindings[0].members) == ["user:a@example.com", "user:b@example.com"]
+    with refuses(exceptions.Aborted):  # its etag is an old one now
+        projects.set_iam_policy(request={"resource": PROJECT, "policy": policy})
+    assert list(projects.get_iam_policy(resource="projects/other").bindings) == []
+
+
+def test_a_secrets_policy_has_what_was_granted(client, manager):
+    manager.add("KEY", "v")
+    manager.grant("roles/secretmanager.secretAccessor", "user:a@example.com", "KEY")
+    (binding,) = client.get_iam_policy(request={"resource": f"{PROJECT}/secrets/KEY"}).bindings
+    assert (binding.role, list(binding.members)) == (
+        "roles/secretmanager.secretAccessor",
+        ["user:a@example.com"],
+    )
+
+
+def test_a_location_is_no_project(manager):
+    with pytest.raises(StatusError, match="is not a project's"):
+        manager.store.get_project_policy("projects/local/locations/europe-west1")
+
+
+def test_a_permission_that_nobody_has_is_missing_and_its_calls_are_refused(
+    client, manager, refuses
+):
+    for name in ("KEY", "OTHER"):
+        manager.add(name, "v")
+    path, access = f"{PROJECT}/secrets/KEY", "secretmanager.versions.access"
+    manager.forbid(access, "KEY")
+    manager.forbid("secretmanager.versions.list")
+    asked = {"resource": path, "permissions": [access, "secretmanager.secrets.get"]}
+    assert list(client.test_iam_permissions(request=asked).permissions) == [
+        "secretmanager.secrets.get"
+    ]
+    with refuses(exceptions.PermissionDenied):
+        client.access_secret_version(name=f"{path}/versions/latest")
+    client.access_secret_version(name=f"{PROJECT}/secrets/OTHER/versions/latest")
+    client.get_secret(name=path)
+    manager.clear_faults()
+    client.access_secret_version(name=f"{path}/versions/latest")
+
+
+def test_a_permission_that_no_call_needs_is_a_mistake(manager):
+    with pytest.raises(ValueError, match="is no permission of these calls"):
+        manager.forbid("secretmanager.versions.acess")

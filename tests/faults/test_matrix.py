@@ -25,7 +25,7 @@ from pgp_config import (
 )
 from pgp_config.emulator.controls import CODES
 from pgp_config.events import FetchFailed, LatestDisabled, ServedStale, VersionRejected
-from pgp_config.sources.google import retries
+from pgp_config.sources import retries
 from pgp_config.testing.history import Bounds, Change, History, Read
 
 KEY, OTHER, SIGNING = "FAULT_KEY", "FAULT_OTHER", "FAULT_SIGNING_KEY"

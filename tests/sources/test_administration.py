@@ -1,6 +1,7 @@
 """One contract over all that change secrets: in memory, and Secret Manager over both transports."""
 
 import random
+import time
 
 import pytest
 
@@ -16,8 +17,15 @@ from pgp_config import (
     SourceTimeout,
 )
 from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources.administration import Administration, VersionFacts, administration_of
+from pgp_config.sources.administration import (
+    Administration,
+    Grant,
+    Rights,
+    VersionFacts,
+    administration_of,
+)
 from pgp_config.sources.google import administration as google
+from pgp_config.sources.google import roles
 from pgp_config.sources.google.faults import StatusFault
 
 CANARY = "canary-7f3a"
@@ -196,7 +204,7 @@ def test_an_answer_over_rest_that_is_none_of_secret_managers_is_an_error(answer)
     from pgp_config.sources.google.admin_over_rest import AdminOverRest
 
     class Rest:
-        def request(self, verb, path, timeout, body, read):
+        def request(self, verb, path, timeout, body, read, *, of_project):
             return read(answer)
 
     with pytest.raises(StatusFault, match="none of Secret Manager's"):
@@ -205,5 +213,99 @@ def test_an_answer_over_rest_that_is_none_of_secret_managers_is_an_error(answer)
 
 def test_the_facts_of_a_version_have_no_value():
     assert str(VersionFacts(1, "enabled", "e")) == (
-        "VersionFacts(number=1, state='enabled', etag='e')"
+        "VersionFacts(number=1, state='enabled', etag='e', created=None)"
     )
+
+
+# -- for who looks after the store ---------------------------------------------------------------
+
+
+def test_a_version_tells_when_it_was_added(administration):
+    (first,) = administration.versions("KEY")
+    assert abs(first.created - time.time()) < 3600
+
+
+def test_the_secrets_are_listed_by_name(administration):
+    administration.add("KEY", b"k-2")
+    assert administration.names() == ["KEY"]
+
+
+def test_a_long_list_is_read_page_by_page(on_google, secret_manager, monkeypatch):
+    monkeypatch.setattr(google, "LIST_PAGE", 2)
+    for name in ("A", "B", "C", "D"):
+        secret_manager.create(name)
+    assert on_google.names() == ["A", "B", "C", "D", "KEY"]
+
+
+def test_the_policy_of_a_secret_and_of_the_project_is_told(on_google, secret_manager):
+    assert (on_google.grants("KEY"), on_google.grants_above()) == ([], [])
+    secret_manager.grant("roles/secretmanager.secretAccessor", "user:a@example.com", "KEY")
+    secret_manager.grant("roles/owner", "allUsers")
+    assert on_google.grants("KEY") == [
+        Grant("roles/secretmanager.secretAccessor", "user:a@example.com", "reads")
+    ]
+    assert on_google.grants_above() == [Grant("roles/owner", "allUsers", "manages", "public")]
+
+
+def test_a_condition_is_told(on_google, secret_manager):
+    policy = secret_manager.store.get_policy("projects/local/secrets/KEY")
+    policy.bindings.add(
+        role="projects/p/roles/own", members=["domain:x.org"], condition={"expression": "true"}
+    )
+    secret_manager.store.set_policy("projects/local/secrets/KEY", policy)
+    assert on_google.grants("KEY") == [
+        Grant("projects/p/roles/own", "domain:x.org", "unknown", "many", conditional=True)
+    ]
+
+
+def test_what_this_identity_may_do_is_told(on_google, secret_manager):
+    assert on_google.rights("KEY") == Rights(reads=True, wider=google.WIDER)
+    for permission in google.WIDER:
+        secret_manager.forbid(permission)
+    secret_manager.forbid("secretmanager.versions.access", "KEY")
+    assert on_google.rights("KEY") == Rights(reads=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("ListSecrets", lambda a: a.names()),
+        ("GetIamPolicy", lambda a: a.grants("KEY")),
+        ("Projects.GetIamPolicy", lambda a: a.grants_above()),
+        ("TestIamPermissions", lambda a: a.rights("KEY")),
+    ],
+)
+def test_what_may_not_be_looked_at_is_told_as_such(on_google, secret_manager, method, call):
+    secret_manager.inject("PERMISSION_DENIED", method=method)
+    with pytest.raises(SecretForbidden):
+        call(on_google)
+
+
+@pytest.mark.parametrize(
+    ("role", "width"),
+    [
+        ("roles/secretmanager.secretAccessor", "reads"),
+        ("roles/secretmanager.admin", "manages"),
+        ("roles/owner", "manages"),
+        ("roles/editor", "none"),
+        ("roles/secretmanager.viewer", "none"),
+        ("organizations/7/roles/mine", "unknown"),
+    ],
+)
+def test_roles_differ_in_what_they_allow(role, width):
+    assert roles.width_of(role) == width
+
+
+@pytest.mark.parametrize(
+    ("member", "reach"),
+    [
+        ("serviceAccount:x@p.iam.gserviceaccount.com", "one"),
+        ("group:x@example.com", "one"),
+        ("allAuthenticatedUsers", "public"),
+        ("projectEditor:p", "many"),
+        ("principalSet://iam.googleapis.com/locations/global/workforcePools/p/*", "many"),
+        ("principalSet://iam.googleapis.com/locations/global/workforcePools/p/group/g", "one"),
+    ],
+)
+def test_members_differ_in_how_many_they_are(member, reach):
+    assert roles.reach_of(member) == reach

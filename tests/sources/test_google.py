@@ -41,8 +41,8 @@ from pgp_config import (
 )
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.secret import Decoder
-from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources.google import manager, over_grpc, retries
+from pgp_config.sources import GoogleSecretManager, retries
+from pgp_config.sources.google import manager, over_grpc
 
 NAME = "projects/4711/secrets/KEY/versions/7"
 TRANSPORTS = "google.cloud.secretmanager_v1.services.secret_manager_service.transports"
@@ -616,6 +616,19 @@ def test_the_client_connects_to_the_global_or_the_regional_endpoint(location, ho
     assert ("grpc.primary_user_agent", "split2/1.4") in options["options"]
 
 
+def test_a_project_is_asked_about_over_a_channel_of_its_own(channels):
+    credentials = AnonymousCredentials()
+    client = client_of(credentials=credentials)
+    first = client._to_projects()
+    assert client._to_projects() is first
+    client.close()
+    assert [host for host, _ in channels] == [
+        "secretmanager.googleapis.com:443",
+        "cloudresourcemanager.googleapis.com",
+    ]
+    assert channels[1][1]["credentials"] is credentials
+
+
 def test_a_local_server_is_reached_without_encryption_and_credentials(monkeypatch):
     created = []
     insecure = grpc.insecure_channel
@@ -656,9 +669,13 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
 ):
     monkeypatch.setitem(sys.modules, module, None)
     package = sys.modules["pgp_config.sources.google"]
-    for part in ("retries", "over_grpc", "over_rest"):
-        monkeypatch.delitem(sys.modules, f"{package.__name__}.{part}", raising=False)
-        monkeypatch.delattr(package, part, raising=False)
+    for home, part in (
+        (sys.modules["pgp_config.sources"], "retries"),
+        (package, "over_grpc"),
+        (package, "over_rest"),
+    ):
+        monkeypatch.delitem(sys.modules, f"{home.__name__}.{part}", raising=False)
+        monkeypatch.delattr(home, part, raising=False)
     source = GoogleSecretManager("p", endpoint="127.0.0.1:1", transport=transport)
     with pytest.raises(DeclarationError, match="cannot be imported") as caught:
         source.fetch("KEY")
@@ -756,12 +773,12 @@ def test_a_child_is_refused_where_grpc_was_used_before_and_told_that_nobody_fork
 def test_googles_libraries_are_not_imported_before_the_first_fetch():
     program = (
         "import sys\n"
-        "before = set(sys.modules)\n"  # a namespace's .pth file imports google.cloud
+        "before = {*sys.modules}\n"  # a namespace's .pth file imports google
         "from pgp_config.sources import GoogleSecretManager, source_from_url\n"
         "GoogleSecretManager('p', location='europe-west1'); source_from_url('gsm://p')\n"
         "GoogleSecretManager('p', transport='rest')\n"
         "heavy = {'google', 'grpc', 'requests', 'tenacity', 'urllib3'}\n"
-        "print(sorted(heavy & {name.split('.')[0] for name in set(sys.modules) - before}))"
+        "print(sorted(heavy & {name.split('.')[0] for name in {*sys.modules} - before}))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -25,8 +25,8 @@ from pgp_config import (
     SecretUnavailable,
     SourceTimeout,
 )
-from pgp_config.sources import GoogleSecretManager
-from pgp_config.sources.google import over_rest, retries
+from pgp_config.sources import GoogleSecretManager, retries
+from pgp_config.sources.google import over_rest
 from pgp_config.sources.google.over_rest import RestClient
 
 NAME = "projects/4711/secrets/KEY/versions/7"
@@ -332,9 +332,10 @@ def test_attempts_that_were_given_up_do_not_pile_up(stuck, monkeypatch):
         with pytest.raises(SourceTimeout):
             source.fetch("KEY")
     stuck.released.set()
-    assert source._client()._free.acquire(timeout=30)
+    free = source._client()._attempts._free
+    assert free.acquire(timeout=30)
     assert len(stuck.urls) == 1
-    source._client()._free.release()
+    free.release()
     assert source.fetch("KEY").version == 7
 
 
@@ -426,6 +427,15 @@ def test_given_credentials_get_that_scope():
     client = over_rest.connect(location=None, endpoint=None, credentials=Token())
     assert client._session.credentials._default_scopes == over_rest._SCOPES
     client.close()
+
+
+def test_a_project_is_asked_about_where_resource_manager_answers(sent):
+    source = GoogleSecretManager("p", credentials=Token(), transport="rest")
+    assert source.administration().grants_above() == []
+    source.close()
+    assert sent[0].url == (
+        "https://cloudresourcemanager.googleapis.com/v1/projects/p:getIamPolicy"
+    )
 
 
 def test_a_netrc_does_not_take_the_tokens_place(monkeypatch, tmp_path, sent):

@@ -67,7 +67,7 @@ def test_built_in_schemes(url, shown):
         (None, "is malformed", "Begin it with one of"),
         (b"env:", "is malformed", "Begin it with one of"),
         ("gsm://[1/", "is malformed", "Begin it with one of"),
-        ("vault://canary", "no source for the scheme 'vault'", "entry-point group"),
+        ("locker://canary", "no source for the scheme 'locker'", "entry-point group"),
         ("gsm:", "names no project", "gsm://PROJECT"),
         ("gsm://", "names no project", "gsm://PROJECT"),
         ("gsm:///canary", "names more than a project", "gsm://PROJECT"),
@@ -121,10 +121,10 @@ def test_a_distribution_adds_a_scheme(distribution):
         "class Vault:\n"
         "    def __init__(self, url): self.url = url\n"
         "    def fetch(self, name, version='latest'): ...\n",
-        "vault = vaulted:Vault",
+        "locker = vaulted:Vault",
     )
-    assert source_from_url("vault://host/path?token=t").url == "vault://host/path?token=t"
-    with pytest.raises(DeclarationError, match="dir, env, gsm, memory, vault"):
+    assert source_from_url("locker://host/path?token=t").url == "locker://host/path?token=t"
+    with pytest.raises(DeclarationError, match="dir, env, gsm, locker, memory"):
         source_from_url("volt://host")
 
 
@@ -144,10 +144,10 @@ def test_the_built_in_schemes_cannot_be_shadowed(distribution):
 
 
 def test_two_distributions_with_one_scheme_are_an_error(distribution):
-    distribution("make = None", "vault = vaulted:make")
-    distribution("make = None", "vault = revaulted:make", name="revaulted")
+    distribution("make = None", "locker = vaulted:make")
+    distribution("make = None", "locker = revaulted:make", name="revaulted")
     with pytest.raises(DeclarationError, match="revaulted:make, vaulted:make") as caught:
-        source_from_url("vault://host")
+        source_from_url("locker://host")
     assert "Uninstall all but one" in str(caught.value)
 
 
@@ -163,11 +163,11 @@ def test_two_distributions_with_one_scheme_are_an_error(distribution):
     ],
 )
 def test_a_broken_registration_is_named(distribution, text, happened):
-    distribution(text, "vault = vaulted:make")
+    distribution(text, "locker = vaulted:make")
     with pytest.raises(DeclarationError) as caught:
-        source_from_url("vault://host?token=canary")
+        source_from_url("locker://host?token=canary")
     assert happened in str(caught.value)
-    assert "'vault'" in str(caught.value)
+    assert "'locker'" in str(caught.value)
     assert "canary" not in str(caught.value)
     assert caught.value.__context__ is caught.value.__cause__
 
@@ -176,10 +176,10 @@ def test_a_registered_scheme_reports_its_own_errors(distribution):
     distribution(
         "from pgp_config import DeclarationError\n"
         "def make(url): raise DeclarationError('has no mount', remedy='Name one.')\n",
-        "vault = vaulted:make",
+        "locker = vaulted:make",
     )
     with pytest.raises(DeclarationError, match=r"has no mount\. Name one"):
-        source_from_url("vault://host")
+        source_from_url("locker://host")
 
 
 def test_no_file_of_the_tests_is_left_on_the_path():

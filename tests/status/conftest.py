@@ -27,6 +27,9 @@ from pgp_config.status import StatusPage
 from pgp_config.status.journal import Journal
 from pgp_config.wsgi import ScopeMiddleware, StatusMiddleware
 
+#: Milliseconds after which something never happens.
+PATIENCE = 60_000
+
 #: Seconds since 1970 of the wall clock when the fake clock stands at 0.
 EPOCH = 1_795_600_000
 
@@ -178,8 +181,9 @@ def chromium():
     if program is None and "CI" not in os.environ:
         pytest.skip("Chromium is not on this machine: scripts/packages installs it")
     assert program, "CI has to have Chromium: scripts/packages installs it"
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # As root, as in CI, Chromium has no sandbox. Grey edges of letters make small pictures.
         browser = playwright.chromium.launch(
@@ -197,6 +201,7 @@ def open_page(chromium):
     def start(url, *, ready="#live[data-live=on]", clock=False, script="", **options):
         context = chromium.new_context(**options)
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.complaints = complaints
         page.asked = []

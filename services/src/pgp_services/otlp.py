@@ -6,6 +6,7 @@ import atexit
 import os
 import threading
 import uuid
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from pgp_config.events import Event
+    from pgp_config.observing import Measurable
 
 
 class _OwnExporter(OTLPMetricExporter):
@@ -51,6 +53,7 @@ class ProcessMetrics:
 
     def __init__(self, service: str) -> None:
         self._service = service
+        self._secrets: weakref.WeakSet[Measurable] = weakref.WeakSet()
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
         atexit.register(self.shutdown)
@@ -66,11 +69,21 @@ class ProcessMetrics:
         observer = self._observer or self._set_up()
         observer(event)
 
+    def watch_figures(self, secrets: Measurable) -> None:
+        """Measure a container too, in this process and in those that are forked."""
+        with self._lock:
+            self._secrets.add(secrets)
+            if self._observer is not None:
+                self._observer.watch_figures(secrets)
+
     def _set_up(self) -> OpenTelemetryObserver:
         with self._lock:
             if self._observer is None:
                 self._provider = _provider(self._service)
-                self._observer = OpenTelemetryObserver(self._provider.get_meter("pgp_config"))
+                observer = OpenTelemetryObserver(self._provider.get_meter("pgp_config"))
+                for secrets in list(self._secrets):
+                    observer.watch_figures(secrets)
+                self._observer = observer
             return self._observer
 
     def shutdown(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgp_config.cli.options import AsJson  # noqa: TC001  typer reads the annotations
+from pgp_config.cli.output import DONE, Output
 from pgp_config.cost import (
     FREE_ACCESSES,
     FREE_VERSIONS,
@@ -55,9 +56,7 @@ def cost(  # noqa: PLR0917  typer makes options of them
     budget: Annotated[
         float, typer.Option(help="Dollars a month that the accesses may cost.")
     ] = 10.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write one JSON document, and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate what a month of reading secrets costs, and say which mode to choose.
 
@@ -74,17 +73,16 @@ def cost(  # noqa: PLR0917  typer makes options of them
         chosen = advice(found, budget)
     except DeclarationError as error:
         raise typer.BadParameter(str(error)) from None
-    if as_json:
-        typer.echo(json.dumps(_document(traffic, found, chosen), indent=2))
-        return
+    output = Output(as_json=as_json)
     for line in _table(found):
-        typer.echo(line)
-    typer.echo(
+        output.line(line)
+    output.line(
         f"\nThe first {FREE_ACCESSES:,} accesses of a month are free. One version of each secret costs "
         f"${versions_cost(secrets):,.2f} a month more;\n{FREE_VERSIONS} versions are free, and each that is not "
         "destroyed counts."
     )
-    typer.echo(f"\nChoose {chosen.choice.title}. {chosen.text}".replace(". ", ".\n"))
+    output.line(f"\nChoose {chosen.choice.title}. {chosen.text}".replace(". ", ".\n"))
+    output.end(_document(traffic, found, chosen), DONE)
 
 
 def _table(found: list[Estimate]) -> list[str]:
@@ -120,4 +118,5 @@ def _document(traffic: Traffic, found: list[Estimate], chosen: Advice) -> dict[s
             "fits": chosen.fits,
             "why": chosen.text,
         },
+        "error": None,
     }

@@ -5,11 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path  # noqa: TC003  typer reads the annotations
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from pgp_config.errors import PgpConfigError
+from pgp_config.cli.output import DONE, Output
+from pgp_config.errors import DeclarationError, PgpConfigError
+
+if TYPE_CHECKING:
+    from pgp_config.emulator import SecretManagerEmulator
 
 #: Lines to paste into a shell.
 _REST = """\
@@ -43,6 +47,10 @@ def emulator(  # noqa: PLR0917  each is an option of the command
     topic: Annotated[
         str, typer.Option(help="The topic of the seeded secrets, in their project.")
     ] = "secrets",
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Write its addresses as one JSON document, and nothing else."),
+    ] = False,
 ) -> None:
     """Start a local Secret Manager that Google's own clients talk to.
 
@@ -51,13 +59,13 @@ def emulator(  # noqa: PLR0917  each is an option of the command
 
     The first line of output is its address. Point a service at it with
     PGP_CONFIG_SOURCE='gsm://local?endpoint=ADDRESS'; the lines after it say how gcloud finds it.
-    It ends on Ctrl-C or SIGTERM.
+    It ends on Ctrl-C or SIGTERM with 0, with 1 if it cannot start, or with 2 (wrong use).
     """
+    output = Output(as_json=as_json)
     try:
-        _serve(port, rest_port, seed, project, _Pushes(push_url, pubsub, topic))
+        _serve(output, (port, rest_port), seed, project, _Pushes(push_url, pubsub, topic))
     except PgpConfigError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(output.fail({}, error)) from None
 
 
 class _Pushes(NamedTuple):
@@ -68,7 +76,10 @@ class _Pushes(NamedTuple):
     topic: str
 
 
-def _serve(port: int, rest_port: int, file: Path | None, project: str, pushes: _Pushes) -> None:
+def _serve(
+    output: Output, ports: tuple[int, int], file: Path | None, project: str, pushes: _Pushes
+) -> None:
+    port, rest_port = ports
     try:
         from pgp_config.emulator import (  # noqa: PLC0415  needs an extra
             PushUrl,
@@ -77,11 +88,10 @@ def _serve(port: int, rest_port: int, file: Path | None, project: str, pushes: _
         )
         from pgp_config.emulator.seed import seed  # noqa: PLC0415  as above
     except ImportError as missing:
-        typer.echo(
-            f"The local Secret Manager needs {missing.name}: pip install 'pgp-config[emulator]'.",
-            err=True,
-        )
-        raise typer.Exit(1) from None
+        raise DeclarationError(
+            f"the local Secret Manager needs {missing.name}",
+            remedy="Install it: pip install 'pgp-config[emulator]'.",
+        ) from None
     told = pushes.url is not None or pushes.pubsub is not None
     topics = [f"projects/{project}/topics/{pushes.topic}"] if told else []
     server = SecretManagerEmulator(project, port=port, rest_port=rest_port, topics=topics)
@@ -90,17 +100,34 @@ def _serve(port: int, rest_port: int, file: Path | None, project: str, pushes: _
     # Before any thread is started: all of them inherit the mask, so that sigwait gets the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with server:
-        typer.echo(f"Secret Manager emulator listening on {server.endpoint}")
-        typer.echo(_REST.format(url=f"http://{server.rest_endpoint}/", project=project))
+        for line in _addresses(server, project):
+            output.line(line)
         # After the seeding: what was there at the start is no change.
         if pushes.pubsub is not None:
             server.publish_to(Topic(pushes.pubsub))
-            typer.echo(f"Changes go to {topics[0]} of {pushes.pubsub}")
+            output.line(f"Changes go to {topics[0]} of {pushes.pubsub}")
         if pushes.url is not None:
             server.publish_to(PushUrl(pushes.url, signer=server.signer))
-            typer.echo(_PUSHES.format(url=pushes.url, rest=server.rest_endpoint))
+            output.line(_PUSHES.format(url=pushes.url, rest=server.rest_endpoint))
         secrets = "1 secret" if seeded == 1 else f"{seeded} secrets"
-        typer.echo(f"{secrets} in projects/{project}. No place for real secrets.")
+        output.line(f"{secrets} in projects/{project}. No place for real secrets.")
+        output.end(_document(server, project, seeded), DONE)
         sys.stdout.flush()
         signal.sigwait(ends)
-        typer.echo("Stopping.")
+        output.line("Stopping.")
+
+
+def _addresses(server: SecretManagerEmulator, project: str) -> list[str]:
+    rest = _REST.format(url=f"http://{server.rest_endpoint}/", project=project)
+    return [f"Secret Manager emulator listening on {server.endpoint}", rest]
+
+
+def _document(server: SecretManagerEmulator, project: str, seeded: int) -> dict[str, object]:
+    return {
+        "endpoint": server.endpoint,
+        "rest_endpoint": server.rest_endpoint,
+        "source": f"gsm://{project}?endpoint={server.endpoint}",
+        "project": project,
+        "secrets": seeded,
+        "error": None,
+    }

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgp_config.cli.options import AsJson  # noqa: TC001  typer reads the annotations
 from pgp_config.cli.shown import Shown
 from pgp_config.errors import DeclarationError, PgpConfigError
+from pgp_config.importing import from_working_folder
 from pgp_config.policy import UPTAKE_VARIABLE
 from pgp_config.rotation.declarations import declarations_of
 from pgp_config.rotation.errors import RotationStopped
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from pgp_config.rotation.values import Declaration
     from pgp_config.sources.base import Source
     from pgp_config.uptake.base import UptakeStore
-
-#: How it ended. 2 is a wrong use of the command, as typer has it.
-DONE, FAILED, NOT_SAFE, INTERRUPTED = 0, 1, 3, 130
 
 
 def rotate(  # noqa: PLR0917  typer makes options of them
@@ -142,9 +141,7 @@ def rotate(  # noqa: PLR0917  typer makes options of them
             "--wait-for-restarts", help="Wait for the restarts that a static secret needs."
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write one JSON document, and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Rotate a secret: add its new version, wait until every process uses it, disable the old one.
 
@@ -174,6 +171,7 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     )
     try:
         with _opened(source, uptake) as (opened, store):
+            from_working_folder()
             with contextlib.redirect_stdout(sys.stderr):  # what an imported module prints
                 declarations = declarations_of(name, container or [], type_)
             rotation = Rotation(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.text import Text
-
+from pgp_config.cli.output import DONE, INTERRUPTED, UNFINISHED, Output
 from pgp_config.cost import VERSION_PRICE
 from pgp_config.uptake.verdict import REMEDIES, Verdict
 
@@ -36,15 +33,11 @@ class Shown:
     """
 
     def __init__(self, name: str, action: str, *, as_json: bool) -> None:
-        self._as_json = as_json
-        # Made now: a test, or a program, may have put another stream in place.
-        self._out = Console(highlight=False, soft_wrap=True)
-        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._output = Output(as_json=as_json)
         self._document: dict[str, Any] = {
             "secret": name,
             "action": action,
             "state": None,
-            "exit_code": None,
             "old": None,
             "new": None,
             "verdict": None,
@@ -58,8 +51,7 @@ class Shown:
     def tell(self, told: str | Verdict) -> None:
         """Show a step, or a verdict that differs from the last one."""
         if isinstance(told, Verdict):
-            if not self._as_json:
-                self._show_verdict(told)
+            self._show_verdict(told)
             return
         self._document["steps"].append(told)
         self._line(told, mark="✓ ", style="green")
@@ -79,7 +71,7 @@ class Shown:
             have = f"; taken up by {up}" if up else ""
             self._line(f"Waiting for {len(verdict.waiting_for)}{have}:", mark="… ", style="yellow")
         for laggard in verdict.waiting_for:
-            self._line(_line_of(laggard), mark="    ")
+            self._line(f"    {_line_of(laggard)}")
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -109,7 +101,7 @@ class Shown:
             f"${plan.dollars_a_month:.2f} a month (${plan.billed * VERSION_PRICE:.2f} now), also when disabled, until "
             "destroyed. The services' accesses stay what they are."
         )
-        return self._end(0)
+        return self._output.end(self._document, DONE)
 
     def outcome(self, outcome: Outcome) -> int:
         """Show how far it came.
@@ -133,41 +125,23 @@ class Shown:
             text = f"Done: version {outcome.new} is served"
             text += f", version {outcome.old} is {outcome.old_state}." if old else "."
         self._line(text, style="bold green" if done else "bold yellow")
-        return self._end(0 if done else 3)
+        return self._output.end(self._document, DONE if done else UNFINISHED)
 
     def failure(self, error: PgpConfigError) -> int:
         """Show why it stopped."""
-        self._document |= {
-            "state": "failed",
-            "error": {"type": type(error).__name__, "text": str(error)},
-        }
-        self._errors.print(Text(_printable(str(error)), style="red"))
-        return self._end(1)
+        self._document["state"] = "failed"
+        return self._output.fail(self._document, error)
 
     def interruption(self) -> int:
         """Say that it can be gone on with."""
-        self._document |= {"state": "interrupted"}
-        self._errors.print(
-            Text("Interrupted. Run the command again: it goes on from here.", style="yellow")
+        self._document["state"] = "interrupted"
+        self._output.error(
+            "Interrupted. Run the command again: it goes on from here.", style="yellow"
         )
-        return self._end(130)
-
-    def _end(self, code: int) -> int:
-        self._document["exit_code"] = code
-        if self._as_json:
-            self._out.print(json.dumps(self._document, indent=2), markup=False)
-        return code
+        return self._output.end(self._document, INTERRUPTED)
 
     def _line(self, text: str, *, mark: str = "", style: str = "") -> None:
-        if not self._as_json:
-            self._out.print(
-                Text.assemble((mark, style), (_printable(text), "" if mark else style))
-            )
-
-
-def _printable(text: str) -> str:
-    """Text of which no terminal takes orders: names in a store may be anybody's."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+        self._output.line(text, mark=mark, style=style)
 
 
 def _line_of(laggard: Laggard) -> str:

@@ -31,6 +31,27 @@ CODES = [
 ]
 
 
+#: The permission that a method needs.
+PERMISSIONS = {
+    "CreateSecret": "secretmanager.secrets.create",
+    "GetSecret": "secretmanager.secrets.get",
+    "ListSecrets": "secretmanager.secrets.list",
+    "UpdateSecret": "secretmanager.secrets.update",
+    "DeleteSecret": "secretmanager.secrets.delete",
+    "AddSecretVersion": "secretmanager.versions.add",
+    "GetSecretVersion": "secretmanager.versions.get",
+    "ListSecretVersions": "secretmanager.versions.list",
+    "AccessSecretVersion": "secretmanager.versions.access",
+    "DisableSecretVersion": "secretmanager.versions.disable",
+    "EnableSecretVersion": "secretmanager.versions.enable",
+    "DestroySecretVersion": "secretmanager.versions.destroy",
+    "SetIamPolicy": "secretmanager.secrets.setIamPolicy",
+    "GetIamPolicy": "secretmanager.secrets.getIamPolicy",
+    "Projects.GetIamPolicy": "resourcemanager.projects.getIamPolicy",
+    "Projects.SetIamPolicy": "resourcemanager.projects.setIamPolicy",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call as it came.
@@ -142,6 +163,7 @@ class Controls:
         self._faults: list[_Fault] = []
         self._denied: set[str] = set()
         self._corrupt: set[str] = set()
+        self._forbidden: set[tuple[str, str | None]] = set()
         self._latency: dict[str | None, float] = {}
         self._holds: dict[str | None, Hold] = {}
         self._random = random.Random(seed)  # noqa: S311  faults by chance, no cryptography
@@ -176,11 +198,12 @@ class Controls:
             self._faults.append(_Fault(code, method, secret, left, chance))
 
     def clear_faults(self) -> None:
-        """No more faults, delays, denials, and damaged checksums; what is held goes on."""
+        """No more faults, delays, denials, missing permissions, and damaged checksums; what is held goes on."""
         with self._lock:
             holds = list(self._holds.values())
             for kept in (self._faults, self._denied, self._corrupt, self._latency, self._holds):
                 kept.clear()
+            self._forbidden.clear()
         for hold in holds:
             hold.release()
 
@@ -199,6 +222,25 @@ class Controls:
     def allow(self, secret: str) -> None:
         """Let everybody access it again."""
         self._denied.discard(secret)
+
+    def forbid(self, permission: str, secret: str | None = None) -> None:
+        """Let nobody have a permission, on one secret or on all: the calls that need it are refused.
+
+        Args:
+            permission: Such as "secretmanager.versions.access".
+            secret: A secret's id, or None for all.
+
+        Raises:
+            ValueError: If no call needs it.
+        """
+        if permission not in PERMISSIONS.values():
+            known = ", ".join(sorted(set(PERMISSIONS.values())))
+            raise ValueError(f"{permission!r} is no permission of these calls; known are {known}")
+        self._forbidden.add((permission, secret))
+
+    def is_forbidden(self, permission: str, secret: str) -> bool:
+        """Whether nobody has that permission on that secret."""
+        return bool({(permission, secret), (permission, None)} & self._forbidden)
 
     def corrupt(self, secret: str) -> None:
         """Send a wrong checksum with this secret's payloads."""
@@ -220,7 +262,7 @@ class Controls:
             if hold is not None:
                 self._wait(hold)
         self._stopping.pause(self._latency.get(secret, self._latency.get(None, 0.0)))
-        if secret in self._denied:
+        if secret in self._denied or self.is_forbidden(PERMISSIONS.get(method, ""), secret):
             raise StatusError(
                 "PERMISSION_DENIED",
                 f"Permission denied on resource [{name}] (or it may not exist).",

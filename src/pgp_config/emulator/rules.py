@@ -93,6 +93,13 @@ def check_secret_name(name: str) -> str:
     return name
 
 
+def check_project(name: str) -> None:
+    """Refuse what is no project's resource name."""
+    check_parent(name)
+    if "/locations/" in name:
+        raise invalid(f"Resource name [{name}] is not a project's.")
+
+
 def version_name(name: str) -> VersionName:
     """A version's resource name, taken apart."""
     match = _VERSION.fullmatch(name)

@@ -15,7 +15,7 @@ import grpc  # type: ignore[import-untyped]  # grpcio has no types
 
 from pgp_config.emulator.controls import Controls
 from pgp_config.emulator.messages import Secret, SecretPayload
-from pgp_config.emulator.over_grpc import handler_of
+from pgp_config.emulator.over_grpc import handlers_of
 from pgp_config.emulator.over_rest import RestServer
 from pgp_config.emulator.publishing import Outbox
 from pgp_config.emulator.rules import StatusError
@@ -146,7 +146,7 @@ class SecretManagerEmulator(Controls):
     def _grpc_server(self) -> Any:  # noqa: ANN401  grpcio has no types
         server = grpc.server(
             ThreadPoolExecutor(THREADS, "secret-manager-emulator"),
-            handlers=(handler_of(self._methods),),
+            handlers=handlers_of(self._methods),
             options=[("grpc.so_reuseport", 0)],
         )
         try:
@@ -212,6 +212,31 @@ class SecretManagerEmulator(Controls):
     def destroy(self, name: str, version: int) -> None:
         """Destroy a version."""
         self.store.destroy_version(f"{self._path(name)}/versions/{version}", "")
+
+    def grant(self, role: str, member: str, name: str | None = None) -> None:
+        """Add a binding to a secret's IAM policy, or to the project's.
+
+        The policies are kept and told, and bind nobody: callers have no identity here.
+
+        Args:
+            role: Such as "roles/secretmanager.secretAccessor".
+            member: Such as "serviceAccount:split1@local.iam.gserviceaccount.com".
+            name: The secret; None for the project.
+
+        Raises:
+            StatusError: If there is no such secret.
+        """
+        project = f"projects/{self.project}"
+        policy = (
+            self.store.get_project_policy(project)
+            if name is None
+            else self.store.get_policy(self._path(name))
+        )
+        policy.bindings.add(role=role, members=[member])
+        if name is None:
+            self.store.set_project_policy(project, policy)
+        else:
+            self.store.set_policy(self._path(name), policy)
 
     def lag(self, name: str, version: int | None) -> None:
         """Have access to `latest` answer with this version at most; None ends it."""

@@ -12,11 +12,14 @@ from google.iam.v1 import (  # type: ignore[import-untyped]  # it has no types
 from google.protobuf import empty_pb2
 
 from pgp_config.emulator import messages
-from pgp_config.emulator.rules import StatusError
+from pgp_config.emulator.rules import StatusError, short
 
 if TYPE_CHECKING:
     from pgp_config.emulator.controls import Controls
     from pgp_config.emulator.store import Store
+
+#: What the methods of Resource Manager's projects begin with; those of Secret Manager have no service.
+PROJECTS = "Projects."
 
 Answer = Any
 """A protobuf message; the generated classes have no types."""
@@ -64,8 +67,25 @@ class Methods:
         return answer
 
     def _table(self) -> dict[str, Method]:
+        methods = {**self._of_secrets(), **self._of_projects()}
+        return {name: Method(*method) for name, method in methods.items()}
+
+    def _of_projects(self) -> dict[str, tuple[Any, Any]]:
+        """Those of Resource Manager: who may do something with all secrets of a project."""
+        return {
+            f"{PROJECTS}SetIamPolicy": (
+                lambda r: self._store.set_project_policy(r.resource, r.policy),
+                iam_policy_pb2.SetIamPolicyRequest,
+            ),
+            f"{PROJECTS}GetIamPolicy": (
+                lambda r: self._store.get_project_policy(r.resource),
+                iam_policy_pb2.GetIamPolicyRequest,
+            ),
+        }
+
+    def _of_secrets(self) -> dict[str, tuple[Any, Any]]:
         m = messages
-        methods = {
+        return {
             "CreateSecret": (self._create_secret, m.CreateSecretRequest),
             "GetSecret": (lambda r: self._store.get_secret(r.name), m.GetSecretRequest),
             "ListSecrets": (self._list_secrets, m.ListSecretsRequest),
@@ -100,7 +120,6 @@ class Methods:
                 iam_policy_pb2.TestIamPermissionsRequest,
             ),
         }
-        return {name: Method(*method) for name, method in methods.items()}
 
     def _create_secret(self, request: Any) -> Answer:  # noqa: ANN401  see Answer
         return self._store.create_secret(request.parent, request.secret_id, request.secret)
@@ -136,8 +155,10 @@ class Methods:
 
     def _test_permissions(self, request: Any) -> Answer:  # noqa: ANN401  see Answer
         self._store.get_policy(request.resource)
-        # A local caller has no identity: it may do everything that is asked about.
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
+        # A local caller has no identity: it may do everything that no test forbids.
+        secret = short(request.resource)
+        allowed = [p for p in request.permissions if not self._controls.is_forbidden(p, secret)]
+        return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
 
 
 def _target(request: Any) -> str:  # noqa: ANN401  see Answer

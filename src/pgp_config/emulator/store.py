@@ -76,6 +76,7 @@ class Store:
         self._clock = clock
         self._publish = publish
         self._secrets: dict[str, _Stored] = {}
+        self._project_policies: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self.lagging: dict[str, int] = {}
@@ -270,6 +271,22 @@ class Store:
         """A secret's IAM policy."""
         with self._lock:
             return _copied(self._secret(name).policy)
+
+    def set_project_policy(self, name: str, policy: Any) -> Any:  # noqa: ANN401  as above
+        """Replace a project's IAM policy, under its etag where one is given."""
+        with self._lock:
+            stored = self.get_project_policy(name)
+            if policy.etag and policy.etag != stored.etag:
+                raise StatusError("ABORTED", "There were concurrent policy changes.")
+            kept = self._project_policies[name] = _copied(policy)
+            kept.etag = f"policy-{next(self._numbers)}".encode()
+            return _copied(kept)
+
+    def get_project_policy(self, name: str) -> Any:  # noqa: ANN401  as above
+        """A project's IAM policy; every project is there."""
+        rules.check_project(name)
+        with self._lock:
+            return _copied(self._project_policies.get(name) or policy_pb2.Policy())
 
     # -- within ------------------------------------------------------------------------------
 

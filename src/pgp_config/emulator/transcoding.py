@@ -48,6 +48,7 @@ _SYSTEM = {
     *("callback", "$callback", "fields", "$fields", "uploadType", "upload_protocol"),
 }
 
+_PROJECT = "{resource=projects/*}"
 _SECRET, _VERSION = "{name=*/secrets/*}", "{name=*/secrets/*/versions/*}"
 
 #: The method, HTTP's, the path after /v1/, and the field that the body is ("*": the whole request). A `*` at
@@ -104,6 +105,11 @@ ROUTES = tuple(
     _route(method, verb, "/v1/" + template.replace("=*", f"={parent}"), body)
     for method, verb, template, body in _BINDINGS
     for parent in ("projects/*", "projects/*/locations/*")
+) + tuple(
+    # Resource Manager's; its v1 names the project without "projects/" in the pattern, which is the same path.
+    _route(f"Projects.{verb[0].upper()}{verb[1:]}", "POST", f"/{version}/{_PROJECT}:{verb}", "*")
+    for version in ("v1", "v3")
+    for verb in ("getIamPolicy", "setIamPolicy")
 )
 
 

@@ -14,7 +14,7 @@ from dependency_injector import containers, providers
 
 from pgp_config.cache import MAX_CALLS, Cache, Overview
 from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
-from pgp_config.events import StaticReadRefused, default_observers
+from pgp_config.events import StaticReadRefused, default_observers, introduce
 from pgp_config.leases import Registry, aclose_all, close_all
 from pgp_config.policy import (
     UPTAKE_VARIABLE,
@@ -370,6 +370,8 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         container.attach(cache, bounds, cls.reload_policy, reporter)
         if reporter is not None:
             reporter.attach(cache)
+        for observer in told:
+            introduce(observer, cache)
         return container
 
 

@@ -122,6 +122,11 @@ class PerVersion(providers.Provider[T]):
         """Its name in its container, else its factory's."""
         return self._name
 
+    @property
+    def factory_name(self) -> str:
+        """The name of what makes its objects."""
+        return getattr(self._recipe.factory, "__name__", type(self._recipe.factory).__name__)
+
     def bind(self, cache: Cache, name: str | None) -> Registry[T]:
         """Build for one container from now on; called by the container that owns the provider.
 

@@ -158,6 +158,11 @@ class SecretProvider(providers.Provider[T]):
         return None if seen is None else seen.version
 
     @property
+    def cache(self) -> Cache | None:
+        """That of the container instance that it belongs to, if it does."""
+        return self._cache
+
+    @property
     def container_name(self) -> str | None:
         """The class name of the container instance that it belongs to, if it does."""
         return None if self._cache is None else self._cache.container

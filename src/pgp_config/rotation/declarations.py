@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pgp_config.errors import DeclarationError
+from pgp_config.importing import imported
 from pgp_config.providers import SecretContainer, SecretProvider
 from pgp_config.providers.graph import secrets_of
 from pgp_config.rotation.values import Undeclared
@@ -25,21 +25,21 @@ def declarations_of(
     Args:
         name: The secret's name.
         containers: `module:attribute` of container classes or instances, or of catalogues: mappings by name of
-            objects with `secret()`.
+            objects with `secret()`. A service's name and `=` may stand before it.
         declared: `module:attribute` of a type, where no container declares it.
 
     Raises:
         DeclarationError: If one cannot be imported, is nothing of the sort, or none declares the secret.
     """
     if declared is not None:
-        kind = _imported(declared)
+        kind = imported(declared)
         return [Undeclared(name, kind)]  # type: ignore[arg-type]  # pydantic says whether it is a type
     if not containers:
         return [Undeclared(name)]
     found: list[Declaration] = [
         secret
         for path in containers
-        for secret in _secrets_in(path, _imported(path))
+        for secret in _secrets_in(path, imported(path.rpartition("=")[2]))
         if secret.name == name
     ]
     if not found:
@@ -62,22 +62,4 @@ def _secrets_in(path: str, found: object) -> Iterable[SecretProvider[object]]:
     raise DeclarationError(
         f"{path} is a {type(found).__name__}, and declares no secrets",
         remedy="Name a SecretContainer, or a mapping of catalogue rows: my_service.secrets:Split2.",
-    )
-
-
-def _imported(path: str) -> object:
-    module, colon, attribute = path.partition(":")
-    failure = "it is no module:attribute"
-    if colon and module and attribute:
-        try:
-            found: object = importlib.import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except Exception as fault:  # noqa: BLE001  a module may raise anything; its text may hold what it read
-            failure = f"importing it raised {type(fault).__name__}"
-        else:
-            return found
-    raise DeclarationError(
-        f"{path} cannot be imported ({failure})",
-        remedy="Write module:attribute, and run where the module can be imported (PYTHONPATH).",
     )

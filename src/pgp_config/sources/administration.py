@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pgp_config.errors import DeclarationError
 
@@ -25,11 +25,13 @@ class VersionFacts:
         number: 1 or more.
         state: "enabled", "disabled" or "destroyed".
         etag: Changes with each change of the version.
+        created: When it was added, in seconds of Unix time; None where the store does not tell.
     """
 
     number: int
     state: str
     etag: str
+    created: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,39 @@ class SecretFacts:
 
     annotations: Mapping[str, str]
     etag: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """Something that a store's policy allows to somebody.
+
+    Attributes:
+        role: As the store calls it.
+        member: Who has it.
+        width: "none" (reads no value), "reads", "manages" (reads, and changes or gives away), or "unknown".
+        reach: "one" (a person, a service account, a group), "many" (a whole domain, or all who have another role), or
+            "public".
+        conditional: Whether it holds under a condition only.
+    """
+
+    role: str
+    member: str
+    width: Literal["none", "reads", "manages", "unknown"]
+    reach: Literal["one", "many", "public"] = "one"
+    conditional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What this identity may do with one secret.
+
+    Attributes:
+        reads: Whether it may fetch a value.
+        wider: Permissions beyond reading values and metadata, as the store calls them.
+    """
+
+    reads: bool
+    wider: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -99,6 +134,30 @@ class Administration(Protocol):
 
     def lacking(self, name: str) -> list[str]:
         """Which permissions this identity lacks for all of this, by name; empty where that cannot be asked."""
+        ...
+
+
+class Inspection(Protocol):
+    """What an administration may offer besides, each on its own, to those who look after a store.
+
+    Whoever asks looks for each method by its name: a store that cannot tell has none. They raise as those of
+    `Administration` do.
+    """
+
+    def names(self) -> list[str]:
+        """Every secret that the store holds, by name."""
+        ...
+
+    def grants(self, name: str) -> list[Grant]:
+        """What the policy of one secret allows."""
+        ...
+
+    def grants_above(self) -> list[Grant]:
+        """What the policy above all secrets allows: that of their project."""
+        ...
+
+    def rights(self, name: str) -> Rights:
+        """What this identity may do with one secret."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,6 +36,7 @@ class _Version:
 
     number: int
     payload: Payload | None
+    created: float
     enabled: bool = True
     changes: int = 0
 
@@ -42,7 +44,7 @@ class _Version:
         """What is known of it without its value."""
         state = ENABLED if self.enabled else DISABLED
         state = DESTROYED if self.payload is None else state
-        return VersionFacts(self.number, state, f"{self.number}-{self.changes}")
+        return VersionFacts(self.number, state, f"{self.number}-{self.changes}", self.created)
 
 
 class Memory:
@@ -87,7 +89,7 @@ class Memory:
             versions = self._versions.setdefault(name, [])
             number = len(versions) + 1
             payload = Payload(data, number, google_crc32c.value(data))
-            versions.append(_Version(number, payload))
+            versions.append(_Version(number, payload, time.time()))
         return number
 
     def disable(self, name: str, version: int | str = "latest") -> None:
@@ -169,6 +171,11 @@ class Memory:
             self._find(name, "latest")
             return [found.facts() for found in reversed(self._versions[name])]
 
+    def names(self) -> list[str]:
+        """Every secret, by name."""
+        with self._lock:
+            return sorted(self._versions)
+
     def renew_after_fork(self) -> None:
         """In a child: the lock may have been held by a thread that is not here."""
         self._lock = threading.Lock()
@@ -212,6 +219,7 @@ class MemoryAdministration:
         self.fetch = memory.fetch
         self.describe = memory.describe
         self.versions = memory.versions
+        self.names = memory.names
         self.annotate = memory.annotate
         self.add = memory.add
 

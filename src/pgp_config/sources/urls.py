@@ -43,6 +43,19 @@ def source_from_url(url: str) -> Source:
     return build(parts) if build is not None else _from_entry_point(parts.scheme, url)
 
 
+def source_options(url: str, *, allowed: Iterable[str]) -> dict[str, str]:
+    """The options of a source's URL, as text; for sources of your own.
+
+    Args:
+        url: Such as `"vault://host/secret?prefix=apps/"`.
+        allowed: The names that the scheme knows.
+
+    Raises:
+        DeclarationError: If one is unknown, empty or repeated. It shows their names, and no value.
+    """
+    return _options(_split(url), allowed=tuple(allowed))
+
+
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url) if isinstance(url, str) else None

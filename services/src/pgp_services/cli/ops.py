@@ -21,14 +21,13 @@ from pgp_services.ops.gcloud import run_gcloud
 from pgp_services.ops.journal import Journal
 from pgp_services.ops.rollout import deploy_service
 from pgp_services.ops.secret_state import verify_secrets
-from pgp_services.ops.sources.audit import NOTHING, audit
 from pgp_services.ops.values import values_from
 from pgp_services.ops.waves import PILOT, plan_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgp_services.ops.findings import Finding
+    from pgp_config.audit import Finding
 
 #: How it ended. 2 is a wrong use of the command, as typer has it.
 DONE, FAILED, UNUSABLE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -442,15 +441,15 @@ def sources(
 ) -> None:
     """Secrets read from the environment by hand, values in the source, unused and undeclared names.
 
-    `# audit: allow REASON` lets a line pass. No value is shown.
+    `# pgp-config: allow[RULE] REASON` lets a line pass. No value is shown.
 
     Exit codes: 0 nothing was found, 2 a folder has no Python file, 3 something was found.
     """
     names = gates.fleet_names(["*.run.app", *(host or [])])
     shown = ShownOps("audit sources", as_json=as_json, dry_run=False)
-    findings = audit(paths or _SOURCES, names)
+    findings = gates.audited(paths or _SOURCES, names)
     code = REFUSED if findings else DONE
-    if any(each.rule == NOTHING for each in findings):
+    if any(each.rule == gates.NOTHING for each in findings):
         code = UNUSABLE
     shown.end(Journal(), code, findings=findings, summary="" if findings else "No findings.")
     if code:

@@ -12,8 +12,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgp_config.audit import Finding
     from pgp_services.ops.failures import OpsError
-    from pgp_services.ops.findings import Finding
     from pgp_services.ops.journal import Entry, Journal
 
 #: How lines begin, and their colour.

@@ -1,43 +1,26 @@
 """Whether a log of accesses holds what it may hold: readers of the catalogue, static secrets at start-up only.
 
-How a start is told from a request: a service that starts reads all its static secrets, each once, within
-seconds. So the accesses of an account to static secrets are taken in bursts (no pause of more than `QUIET`
-seconds within one), and in each burst every static secret of that service has to be read equally often: once a
-container that started. What exceeds that was read by something else than a start, and is a finding. Where the log
-also tells of the starts of containers, there may be no more complete sets in a burst than starts in
-the `START_UP` seconds before its end, and the burst has to begin after one. A log that has such lines for any service
-has them for all: a service without one did not start.
-
-What this rests on: a service has at least two static secrets (checked), and one process a container loads them:
-each worker of `pgp-services run` loads for itself, and the manifests give a service one. With more of them the
-sets beyond the containers' starts are findings. So is the set of a worker that takes the place of one that
-died, if the log tells of starts; the runbook of the incident tells it from a read during a request. A start whose
-call was answered and repeated all the same, by a time-out at its side, is a finding too: rather one too many.
+`pgp_config.audit` tells a start from a request. What that rests on here: a service has at least two static secrets (checked),
+and one process a container loads them: each worker of `pgp-services run` loads for itself, and the manifests give a service
+one. With more of them the sets beyond the containers' starts are findings. So is the set of a worker that takes the place
+of one that died, if the log tells of starts; the runbook of the incident tells it from a read during a request.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pgp_config.audit import Finding, shown_time, static_reads
 from pgp_services import catalogue
 from pgp_services.names import Service
 from pgp_services.ops import access
-from pgp_services.ops.findings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from datetime import datetime
+    from collections.abc import Collection
 
-    from pgp_services.ops.audit_log import Access, Export, Start
-
-#: Seconds without an access of a static secret that end a burst: more than a fetch's whole budget.
-QUIET = timedelta(seconds=5)
-
-#: Seconds after the start of a container within which its static secrets are read.
-START_UP = timedelta(seconds=120)
+    from pgp_config.audit import Access, Excess, Export, Start
 
 _INCIDENT = "docs/runbooks/: static secret read during a request"
 
@@ -137,11 +120,7 @@ def _verb(each: Access) -> str:
 
 
 def _finding(each: Access, rule: str, text: str, remedy: str) -> Finding:
-    return Finding(each.secret, rule, f"{text} at {_shown(each.at)}", remedy)
-
-
-def _shown(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")
+    return Finding(each.secret, rule, f"{text} at {shown_time(each.at)}", remedy)
 
 
 # -- static secrets ----------------------------------------------------------------------------
@@ -159,43 +138,11 @@ def _of_requests(
     """
     rows = catalogue.secrets_of(service)
     names = [row.name for row in rows if row.reload_class == "static"]
-    sets, findings = 0, []
-    for burst in _bursts(accesses):
-        counts = Counter(each.secret for each in burst)
-        complete = min(counts[name] for name in names)
-        legitimate = min(complete, _started(burst, starts)) if starts is not None else complete
-        sets += legitimate
-        findings += _beyond(service, burst, legitimate, names)
-    return sets, findings
+    sets, beyond = static_reads(accesses, names, starts)
+    return sets, [_beyond(service, each) for each in beyond]
 
 
-def _bursts(accesses: Iterable[Access]) -> Iterable[list[Access]]:
-    burst: list[Access] = []
-    for each in accesses:
-        if burst and each.at - burst[-1].at > QUIET:
-            yield burst
-            burst = []
-        burst.append(each)
-    if burst:
-        yield burst
-
-
-def _started(burst: list[Access], starts: list[Start]) -> int:
-    """The containers that were starting while a burst went on."""
-    begin, end = burst[0].at, burst[-1].at
-    return sum(begin - START_UP <= start.at <= end for start in starts)
-
-
-def _beyond(
-    service: Service, burst: list[Access], legitimate: int, names: list[str]
-) -> list[Finding]:
-    """A finding for each secret that was read more often than containers started."""
-    findings = []
-    for name in names:
-        reads = [each for each in burst if each.secret == name]
-        excess = len(reads) - legitimate
-        if excess > 0:
-            why = f"{legitimate} of {len(reads)} reads belong to a start of a container"
-            text = f"{service} read this static secret {excess} times beyond a start ({why})"
-            findings.append(_finding(reads[-1], "static-read", text, f"An incident: {_INCIDENT}."))
-    return findings
+def _beyond(service: Service, excess: Excess) -> Finding:
+    """A secret that was read more often than containers started."""
+    text = f"{service} read this static secret {excess.told}"
+    return _finding(excess.last, "static-read", text, f"An incident: {_INCIDENT}.")

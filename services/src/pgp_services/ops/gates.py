@@ -5,26 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgp_config.audit import FILTER, Finding, Names, audit_sources, export_of, read_export
 from pgp_services.catalogue import CATALOGUE, CRITICAL
 from pgp_services.names import Service
 from pgp_services.ops import access, pilot, waves
 from pgp_services.ops.accesses import judge
-from pgp_services.ops.audit_log import FILTER, export_from, export_of
 from pgp_services.ops.failures import OpsError, RefusedError
 from pgp_services.ops.manifests import revision_of
 from pgp_services.ops.rollout import deploy_service, deployed_services, serving_of
 from pgp_services.ops.secret_state import verify_secrets
-from pgp_services.ops.sources.audit import audit
-from pgp_services.ops.sources.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from pgp_config.audit import Export
     from pgp_services.ops.accesses import Reading
-    from pgp_services.ops.audit_log import Export
     from pgp_services.ops.desk import Desk
-    from pgp_services.ops.findings import Finding
     from pgp_services.ops.waves import Plan
 
 #: Findings that a refusal names; the commands of their own show all.
@@ -58,7 +55,22 @@ def fleet_names(hosts: Sequence[str] = ("*.run.app",)) -> Names:
         static=frozenset(row.name for row in rows if row.reload_class == "static"),
         confidential=frozenset(row.name for row in rows if row.kind == "secret"),
         hosts=tuple(hosts),
+        strict=True,
     )
+
+
+#: The rule of a folder in which there is nothing to audit: that is no pass.
+NOTHING = "nothing-audited"
+
+
+def audited(paths: Sequence[Path], names: Names) -> list[Finding]:
+    """What is amiss in the sources of services; also that there are none."""
+    found = audit_sources(paths, names)
+    empty = (
+        Finding(path, NOTHING, "0 files audited", "Name folders with Python files.")
+        for path in found.empty
+    )
+    return sorted([*empty, *found.findings], key=lambda each: (each.where, each.line, each.rule))
 
 
 def export_for(desk: Desk, audit_log: Path | None, freshness: str) -> Export:
@@ -69,13 +81,24 @@ def export_for(desk: Desk, audit_log: Path | None, freshness: str) -> Export:
     """
     if audit_log is None:
         words = ("logging", "read", FILTER, f"--freshness={freshness}", "--order=asc")
-        return export_of(desk.look(*words))
+        return _faultless(export_of(desk.look(*words)))
     try:
-        return export_from(audit_log.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as fault:
+        with audit_log.open("rb") as stream:
+            return _faultless(read_export(stream))
+    except OSError as fault:
         raise OpsError(
             f"{audit_log} cannot be read ({type(fault).__name__})", remedy="Name another file."
         ) from None
+
+
+def _faultless(export: Export) -> Export:
+    """The export, if all of it could be read: a gate is not opened by half a log."""
+    for fault in export.faults:
+        raise OpsError(
+            f"the export of the audit log cannot be read: entry {fault.number}: {fault.why}",
+            remedy="Make it with gcloud logging read … --format=json, or as JSON lines of a sink.",
+        )
+    return export
 
 
 def judged(desk: Desk, export: Export, services: Collection[Service]) -> Reading:
@@ -109,7 +132,7 @@ def require_secure(desk: Desk, evidence: Evidence) -> None:
     Raises:
         RefusedError: If not.
     """
-    refuse_findings("the audit of the sources", audit(evidence.sources, fleet_names()))
+    refuse_findings("the audit of the sources", audited(evidence.sources, fleet_names()))
     desk.journal.write("passed", "The sources pass the audit")
     pilot.require_passed(desk, evidence.record)
 

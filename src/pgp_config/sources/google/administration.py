@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pgp_config.errors import PgpConfigError, SecretUnavailable
+from pgp_config.sources.administration import Rights
 from pgp_config.sources.google import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pgp_config.payload import Payload
-    from pgp_config.sources.administration import SecretFacts, VersionFacts
+    from pgp_config.sources.administration import Grant, SecretFacts, VersionFacts
     from pgp_config.sources.google.manager import Client, GoogleSecretManager
 
 T = TypeVar("T")
@@ -30,8 +31,30 @@ PERMISSIONS = (
     "secretmanager.versions.list",
 )
 
+#: What reads values and metadata, and changes nothing.
+READS = (
+    "secretmanager.secrets.get",
+    "secretmanager.secrets.getIamPolicy",
+    "secretmanager.versions.access",
+    "secretmanager.versions.list",
+)
+
+#: What changes a secret, or gives it away.
+WIDER = (
+    "secretmanager.secrets.delete",
+    "secretmanager.secrets.setIamPolicy",
+    "secretmanager.secrets.update",
+    "secretmanager.versions.add",
+    "secretmanager.versions.destroy",
+    "secretmanager.versions.disable",
+    "secretmanager.versions.enable",
+)
+
 #: How many versions are looked at: one page.
 PAGE = 100
+
+#: Secrets of a page of the project's list.
+LIST_PAGE = 1000
 
 
 class AdminClient(Protocol):
@@ -61,6 +84,18 @@ class AdminClient(Protocol):
 
     def allowed(self, path: str, permissions: Sequence[str], timeout: float) -> list[str]:
         """TestIamPermissions."""
+        ...
+
+    def names(self, parent: str, size: int, token: str, timeout: float) -> tuple[list[str], str]:
+        """ListSecrets, one page: resource names, and the token of the next page; "" for none."""
+        ...
+
+    def grants(self, path: str, timeout: float) -> list[Grant]:
+        """GetIamPolicy of a secret."""
+        ...
+
+    def grants_of_project(self, path: str, timeout: float) -> list[Grant]:
+        """GetIamPolicy of a project, which Resource Manager answers."""
         ...
 
 
@@ -129,9 +164,47 @@ class GoogleAdministration:
             return []
         return sorted(set(PERMISSIONS) - set(allowed))
 
+    # -- for who looks after the project -----------------------------------------------------
+
+    def names(self) -> list[str]:
+        """As `Inspection.names`."""
+        found: list[str] = []
+        token = ""
+        while True:
+            page, token = self._page(token)
+            found += (path.rpartition("/")[2] for path in page)
+            if not token:
+                return sorted(found)
+
+    def _page(self, token: str) -> tuple[list[str], str]:
+        parent = self._manager.parent
+        return self._read(
+            None, "list its secrets", lambda c, left: c.names(parent, LIST_PAGE, token, left)
+        )
+
+    def grants(self, name: str) -> list[Grant]:
+        """As `Inspection.grants`."""
+        path = self._manager.path_of(name)
+        return self._read(name, "read its IAM policy", lambda c, left: c.grants(path, left))
+
+    def grants_above(self) -> list[Grant]:
+        """As `Inspection.grants_above`; folders and organizations above the project are not looked at."""
+        path = f"projects/{self._manager.project}"
+        doing = "read the project's IAM policy (resourcemanager.projects.getIamPolicy)"
+        return self._read(None, doing, lambda c, left: c.grants_of_project(path, left))
+
+    def rights(self, name: str) -> Rights:
+        """As `Inspection.rights`."""
+        path, asked = self._manager.path_of(name), (*READS, *WIDER)
+        allowed = self._read(
+            name, "ask for its permissions", lambda c, left: c.allowed(path, asked, left)
+        )
+        wider = tuple(permission for permission in WIDER if permission in allowed)
+        return Rights("secretmanager.versions.access" in allowed, wider)
+
     # -- one call ----------------------------------------------------------------------------
 
-    def _read(self, name: str, doing: str, call: Callable[[AdminClient, float], T]) -> T:
+    def _read(self, name: str | None, doing: str, call: Callable[[AdminClient, float], T]) -> T:
         return self._perform(name, doing, call, may_pass=faults.may_pass)
 
     def _write(self, name: str, doing: str, call: Callable[[AdminClient, float], T]) -> T:
@@ -140,7 +213,7 @@ class GoogleAdministration:
 
     def _perform(
         self,
-        name: str,
+        name: str | None,
         doing: str,
         call: Callable[[AdminClient, float], T],
         *,

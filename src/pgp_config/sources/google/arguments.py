@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pgp_config.errors import DeclarationError, SecretNotFound
-from pgp_config.policy import seconds
-
-if TYPE_CHECKING:
-    from datetime import timedelta
 
 #: How Secret Manager is spoken to.
 Transport = Literal["grpc", "rest"]
-
-#: Seconds that one attempt, and all attempts of a fetch, may take.
-ATTEMPT_TIMEOUT, TOTAL_TIMEOUT = 1.0, 2.0
 
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[A-Za-z0-9_-]+")
 _LOCATION = re.compile(r"[a-z0-9-]+")
@@ -92,20 +85,6 @@ def checked_user_agent(user_agent: str | None, *, has_factory: bool) -> str | No
     raise DeclarationError(
         f"the user agent is {user_agent!r}",
         remedy="Use letters, digits, '.', '_', '/' and '-', 100 at most: user_agent='split2/1.4'.",
-    )
-
-
-def checked_timeouts(
-    attempt_timeout: float | timedelta, total_timeout: float | timedelta
-) -> tuple[float, float]:
-    """Both in seconds, if an attempt fits in the whole."""
-    attempt = seconds(attempt_timeout, what="attempt_timeout")
-    total = seconds(total_timeout, what="total_timeout")
-    if 0 < attempt <= total:
-        return attempt, total
-    raise DeclarationError(
-        f"attempt_timeout is {attempt:g} s and total_timeout {total:g} s",
-        remedy="Give an attempt more than 0 s, and all attempts together no less than one.",
     )
 
 

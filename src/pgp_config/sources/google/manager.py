@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypedDict, TypeVar
 
 from pgp_config.errors import DeclarationError, PgpConfigError, SecretUnavailable, SourceTimeout
 from pgp_config.forking import gate, threads_are_greenlets
+from pgp_config.sources.budget import ATTEMPT_TIMEOUT, TOTAL_TIMEOUT, checked_timeouts
 from pgp_config.sources.google import arguments, faults
-from pgp_config.sources.google.arguments import ATTEMPT_TIMEOUT, TOTAL_TIMEOUT, Transport
 from pgp_config.sources.versions import check_version
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pgp_config.payload import Payload
     from pgp_config.sources.google.administration import AdminClient, GoogleAdministration
+    from pgp_config.sources.google.arguments import Transport
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ class GoogleSecretManager:
         self._user_agent = arguments.checked_user_agent(
             user_agent, has_factory=client_factory is not None
         )
-        self._attempt, self._total = arguments.checked_timeouts(attempt_timeout, total_timeout)
+        self._attempt, self._total = checked_timeouts(attempt_timeout, total_timeout)
         self._factory = client_factory
         if sum(given is not None for given in (client_factory, endpoint, credentials)) > 1:
             raise DeclarationError(
@@ -213,8 +214,23 @@ class GoogleSecretManager:
         Raises:
             SecretNotFound: If Secret Manager can have none of that name.
         """
+        return f"{self.parent}/secrets/{arguments.checked_name(name)}"
+
+    @property
+    def parent(self) -> str:
+        """The resource name of what holds its secrets: the project, or a location of it."""
         where = f"/locations/{self._location}" if self._location else ""
-        return f"projects/{self._project}{where}/secrets/{arguments.checked_name(name)}"
+        return f"projects/{self._project}{where}"
+
+    @property
+    def project(self) -> str:
+        """The project's id or number."""
+        return self._project
+
+    @property
+    def user_agent(self) -> str | None:
+        """Who asks, such as the service's name."""
+        return self._user_agent
 
     @property
     def where(self) -> str:
@@ -256,7 +272,7 @@ class GoogleSecretManager:
         client = self._client()
         if isinstance(client, PgpConfigError):
             return client
-        from pgp_config.sources.google import retries  # noqa: PLC0415  see the package's docstring
+        from pgp_config.sources import retries  # noqa: PLC0415  see the package's docstring
 
         try:
             return retries.within(
@@ -321,7 +337,7 @@ class GoogleSecretManager:
 
     def _make_client(self) -> Client:
         # Not left to the first access: a missing library is to be told as such.
-        from pgp_config.sources.google import retries  # noqa: F401, PLC0415  see the package's docstring
+        from pgp_config.sources import retries  # noqa: F401, PLC0415  see the package's docstring
 
         if self._transport == "rest":
             from pgp_config.sources.google import over_rest  # noqa: PLC0415  as above

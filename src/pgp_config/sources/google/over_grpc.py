@@ -55,6 +55,9 @@ _NO_FORKS = frozenset({"0", "f", "false", "n", "no"})
 
 _ACCESS = "/google.cloud.secretmanager.v1.SecretManagerService/AccessSecretVersion"
 
+#: Who answers for projects.
+PROJECTS_HOST = "cloudresourcemanager.googleapis.com"
+
 _LOGGERS = "google.cloud.secretmanager_v1.services.secret_manager_service.transports"
 
 
@@ -66,8 +69,12 @@ class GrpcClient:
         access: Reads a version in its place.
     """
 
+    #: Whether the server is a local one, which answers for projects too.
+    is_local = False
+
     def __init__(self, client: SecretManagerServiceClient, access: Access | None = None) -> None:
         self.google = client
+        self._projects: Any = None
         self._access = access or functools.partial(_access_through, client)
         withhold_answers(f"{_LOGGERS}.grpc", f"{_LOGGERS}.rest")
 
@@ -77,11 +84,25 @@ class GrpcClient:
 
     def admin(self) -> AdminOverGrpc:
         """What makes changes, over the same connection."""
-        return AdminOverGrpc(self.google)
+        return AdminOverGrpc(self.google, self._to_projects)
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connections."""
+        if self._projects is not None:
+            self._projects.close()
         self.google.transport.close()  # type: ignore[no-untyped-call]  # Google's
+
+    def _to_projects(self) -> Any:  # noqa: ANN401  grpc is untyped
+        transport: Any = self.google.transport
+        if self.is_local:
+            return transport.grpc_channel
+        if self._projects is None:
+            self._projects = SecretManagerServiceGrpcTransport.create_channel(
+                PROJECTS_HOST,
+                credentials=transport._credentials,  # noqa: SLF001  where Google's client keeps them
+                scopes=("https://www.googleapis.com/auth/cloud-platform",),
+            )
+        return self._projects
 
 
 def connect(
@@ -95,7 +116,9 @@ def connect(
     _prepare_grpc()
     if endpoint is not None:
         transport = SecretManagerServiceGrpcTransport(channel=_local_channel(endpoint, user_agent))
-        return _straight(SecretManagerServiceClient(transport=transport))
+        local = _straight(SecretManagerServiceClient(transport=transport))
+        local.is_local = True
+        return local
     options = {"api_endpoint": f"secretmanager.{location}.rep.googleapis.com"} if location else {}
     create = SecretManagerServiceGrpcTransport.create_channel
     return _straight(

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-import time
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 import google.auth
@@ -19,6 +16,7 @@ from google.auth.transport.requests import AuthorizedSession
 from requests.adapters import HTTPAdapter
 
 from pgp_config.payload import Payload
+from pgp_config.sources.attempts import MOST_ATTEMPTS, Attempts
 from pgp_config.sources.google.admin_over_rest import AdminOverRest
 from pgp_config.sources.google.debug_logs import withhold_answers
 from pgp_config.sources.google.faults import STATUS_OF_HTTP, StatusFault
@@ -31,13 +29,10 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 T = TypeVar("T")
 
-#: Attempts at once of one client, each with a connection; those that were given up count until they end.
-MOST_ATTEMPTS = 32
-
 #: Bytes of an answer at most: a payload has 64 KiB, which base64 makes a third longer.
 MOST_BYTES = 1024 * 1024
 
-_HOST = "secretmanager.googleapis.com"
+_HOST, _PROJECTS_HOST = "secretmanager.googleapis.com", "cloudresourcemanager.googleapis.com"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
@@ -48,14 +43,20 @@ class RestClient:
         session: Adds the credentials; it is closed with this.
         server: Such as `"https://secretmanager.googleapis.com"`.
         user_agent: Who asks; our own name comes after it.
+        projects: The server that answers for projects, if that is another one.
     """
 
     def __init__(
-        self, session: requests.Session, server: str, user_agent: str | None = None
+        self,
+        session: requests.Session,
+        server: str,
+        user_agent: str | None = None,
+        projects: str | None = None,
     ) -> None:
         self._session = session
         self._server = server
-        self._free = threading.BoundedSemaphore(MOST_ATTEMPTS)
+        self._projects = projects or server
+        self._attempts = Attempts("secret-manager-rest", MOST_ATTEMPTS)
         session.headers["User-Agent"] = " ".join(filter(None, (user_agent, "pgp-config")))
         scheme = server.partition("//")[0] + "//"
         session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=MOST_ATTEMPTS))
@@ -75,12 +76,13 @@ class RestClient:
         timeout: float,
         body: bytes | None,
         read: Callable[[bytes], T],
+        *,
+        of_project: bool = False,
     ) -> T:
         """One attempt at a request.
 
-        It runs in a thread of its own, which is left behind when the time is up. Nothing else ends it in
-        time: a time-out of requests is for each address and each read, and neither for looking up the
-        name nor for the pauses in which google-auth waits for its token server.
+        It runs in a thread of its own, which is left behind when the time is up (see `Attempts`): a time-out of
+        requests also ends none of the pauses in which google-auth waits for its token server.
 
         Args:
             verb: "GET", "POST" or "PATCH".
@@ -88,26 +90,15 @@ class RestClient:
             timeout: Seconds.
             body: JSON, if any.
             read: Makes the result of an answer's body.
+            of_project: Whether it is about the project itself, for which Resource Manager answers.
 
         Raises:
             StatusFault: If the answer is not OK, or there is none.
             google.auth.exceptions.GoogleAuthError: If there is no valid token.
         """
-        deadline = time.monotonic() + timeout
-        outcome: Future[T] = Future()
-
-        def attempt() -> None:
-            try:
-                outcome.set_result(read(self._send(verb, path, timeout, body)))
-            except BaseException as fault:  # noqa: BLE001  raised where the outcome is waited for
-                outcome.set_exception(fault)
-            finally:
-                self._free.release()
-
-        if self._free.acquire(timeout=timeout):
-            self._start(attempt)
+        url = f"{self._projects if of_project else self._server}/v1/{path}"
         try:
-            return outcome.result(max(deadline - time.monotonic(), 0.0))
+            return self._attempts.run(lambda: read(self._send(verb, url, timeout, body)), timeout)
         except TimeoutError:
             pass
         raise StatusFault("DEADLINE_EXCEEDED", f"no answer within {timeout:g} s")
@@ -116,18 +107,11 @@ class RestClient:
         """End the connections."""
         self._session.close()
 
-    def _start(self, attempt: Callable[[], None]) -> None:
-        try:
-            threading.Thread(target=attempt, name="secret-manager-rest", daemon=True).start()
-        except BaseException:
-            self._free.release()
-            raise
-
-    def _send(self, verb: str, path: str, timeout: float, body: bytes | None) -> bytes:
+    def _send(self, verb: str, url: str, timeout: float, body: bytes | None) -> bytes:
         try:
             with self._session.request(
                 verb,
-                f"{self._server}/v1/{path}",
+                url,
                 data=body,
                 headers=None if body is None else {"Content-Type": "application/json"},
                 timeout=timeout,
@@ -161,7 +145,9 @@ def connect(
         session.trust_env = False
         return RestClient(session, f"http://{endpoint}", user_agent)
     host = f"secretmanager.{location}.rep.googleapis.com" if location else _HOST
-    return RestClient(_authorized(credentials), f"https://{host}", user_agent)
+    return RestClient(
+        _authorized(credentials), f"https://{host}", user_agent, f"https://{_PROJECTS_HOST}"
+    )
 
 
 def _authorized(credentials: Credentials | None) -> AuthorizedSession:

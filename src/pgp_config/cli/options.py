@@ -1,0 +1,89 @@
+"""Arguments and options that several commands have, and how what they name is opened."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgp_config.checks.inventory import Subject, source_of
+from pgp_config.cli.targets import HELP, METAVAR, targets_of
+from pgp_config.errors import DeclarationError
+from pgp_config.sources.urls import source_from_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pgp_config.cli.targets import Target
+    from pgp_config.sources.base import Source
+
+Containers = Annotated[
+    list[str],
+    typer.Argument(
+        metavar=METAVAR,
+        envvar="PGP_CONFIG_CONTAINER",
+        help=HELP,
+        show_default=False,
+    ),
+]
+
+SourceUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        envvar="PGP_CONFIG_SOURCE",
+        metavar="URL",
+        help="Where the secrets are stored, such as gsm://pgp-live; by default where a container instance reads.",
+        show_default=False,
+    ),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else.")]
+
+
+@contextlib.contextmanager
+def named(containers: Sequence[str]) -> Iterator[list[Target]]:
+    """The containers that were named.
+
+    Raises:
+        typer.BadParameter: If one is none.
+    """
+    with contextlib.ExitStack() as ends:
+        try:
+            targets = ends.enter_context(targets_of(containers))
+        except DeclarationError as error:
+            raise typer.BadParameter(str(error)) from None
+        yield targets
+
+
+def subjects_of(targets: Sequence[Target]) -> list[Subject]:
+    """What is looked at of each."""
+    return [Subject(target.service, target.declared) for target in targets]
+
+
+@contextlib.contextmanager
+def opened(url: str | None, subjects: Sequence[Subject]) -> Iterator[Source | None]:
+    """The source of a URL, else that of the container instances; None where there is neither.
+
+    Raises:
+        PgpConfigError: If the URL names none, or the instances read from several.
+    """
+    if not url:
+        yield source_of(subjects)
+        return
+    source = source_from_url(url)
+    try:
+        yield source
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
+
+
+def containers_in(targets: Sequence[Target]) -> list[dict[str, str]]:
+    """The containers in a document."""
+    return [
+        {"path": target.path, "service": target.service, "container": target.declared.name}
+        for target in targets
+    ]

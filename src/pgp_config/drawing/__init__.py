@@ -1,0 +1,1 @@
+"""Containers, secrets and clients as a picture: SVG, Mermaid, DOT or JSON; nothing else is needed to draw them."""
