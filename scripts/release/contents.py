@@ -52,13 +52,13 @@ def faults_of_wheel(
 
     Args:
         one: The distribution.
-        sources: The tracked files of its package, from `src/` on.
+        sources: The tracked files of its packages, from `src/` on.
         found: What `files_of` gives of the wheel.
     """
-    info = f"{one.package}-{one.version}.dist-info"
+    info = f"{one.file_name}-{one.version}.dist-info"
     needed = {
         *sources,
-        f"{one.package}/py.typed",
+        *(f"{package}/py.typed" for package in one.packages),
         *(f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")),
     }
     if "scripts" in one.project or "entry-points" in one.project:

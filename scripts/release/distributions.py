@@ -26,16 +26,19 @@ class Distribution:
     Attributes:
         folder: Where it is.
         project: The table `[project]` of it.
+        packages: The packages in it, as Python imports them; the first bears its name.
     """
 
     folder: Path
     project: dict[str, Any]
+    packages: tuple[str, ...]
 
     @classmethod
     def at(cls, folder: Path) -> Distribution:
         """Read it from a folder."""
         pyproject = tomllib.loads(Path(folder, "pyproject.toml").read_text("utf-8"))
-        return cls(folder, pyproject["project"])
+        packages = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+        return cls(folder, pyproject["project"], tuple(Path(each).name for each in packages))
 
     @property
     def name(self) -> str:
@@ -43,8 +46,8 @@ class Distribution:
         return str(self.project["name"])
 
     @property
-    def package(self) -> str:
-        """As Python imports it."""
+    def file_name(self) -> str:
+        """As its files' names begin."""
         return self.name.replace("-", "_")
 
     @property
