@@ -60,7 +60,9 @@ def fastapi_app() -> FastAPI:
         return len(key)
 
     app.add_api_route("/", index)
-    install_in_fastapi(app, secrets, health="/internal", status=StatusPage(SecretAuth(secrets.token)))
+    install_in_fastapi(
+        app, secrets, health="/internal", status=StatusPage(SecretAuth(secrets.token))
+    )
     return app
 
 
