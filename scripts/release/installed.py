@@ -69,6 +69,21 @@ TOOLS = frozenset(
 #: They read the source tree itself.
 NOT_HERE = ("tests/audit/test_sources.py::test_our_own_sources_are_clean",)
 
+FIXTURES = """
+from pgp_config import DynamicSecret, SecretContainer, request_scope
+
+class Service(SecretContainer):
+    key = DynamicSecret("KEY")
+
+def test_a_rotation_is_seen(make_secrets, secret_leaks):
+    made = make_secrets(Service, {"KEY": "k-1"})
+    with request_scope():
+        assert made.secrets.key().get_secret_value() == "k-1"
+    made.rotate("KEY", "k-2")
+    with request_scope():
+        assert made.secrets.key().get_secret_value() == "k-2"
+"""
+
 
 def test_needs() -> list[str]:
     """What the tests import, of requirements/dev.in."""
@@ -101,7 +116,6 @@ def oldest(place: Workplace) -> None:
     """The same on the oldest Python, with the oldest versions that the libraries declare to work with."""
     lowest = place.scratch / "oldest.txt"
     required = runtime_requirements(place.libraries)
-    # These tests' own settings need a newer pytest than the plugin does.
     bounds = "\n".join(one for one in required if Requirement(one).name != "pytest")
     found = lowest_of(bounds, "3.11")
     lowest.write_text("\n".join(found), "utf-8")
@@ -111,6 +125,19 @@ def oldest(place: Workplace) -> None:
     _test(place, made, ["tests", "adapters"])
     names = {Requirement(line).name for line in bounds.splitlines()}
     print("  " + ", ".join(line for line in found if Requirement(line).name in names))
+    _fixtures(place)
+
+
+def _fixtures(place: Workplace) -> None:
+    """The plugin on the oldest pytest that it declares; these tests' own settings need a newer one."""
+    core = place.distributions[0]
+    bound = next(str(one) for one in core.requirements if one.name == "pytest")
+    made = Environment(place.scratch / "oldest-pytest", find_python("3.11"))
+    (pytest,) = (line for line in lowest_of(bound, "3.11") if Requirement(line).name == "pytest")
+    made.install(pytest, f"{core.name} @ {place.wheels[core.name].as_uri()}")
+    (made.folder / "test_fixtures.py").write_text(FIXTURES, "utf-8")
+    said = made.run("-m", "pytest", "-W", "error", "test_fixtures.py", cwd=made.folder)
+    print(f"  {pytest}: the fixtures: " + said.strip().rpartition("\n")[2].strip("= "))
 
 
 def lowest_of(bounds: str, python: str) -> list[str]:
