@@ -65,6 +65,14 @@ class FakeSource:
     def count(self, name):
         return sum(called == name for called, _ in self.calls)
 
+    def wait_for_calls(self, count):
+        """Return once there were so many, and each was answered."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: self._is_through(count), 30)
+
+    def _is_through(self, count):
+        return len(self.calls) >= count and not any(self._in_flight.values())
+
     def most_in_flight(self, name):
         return self._most[name]
 
@@ -81,6 +89,7 @@ class FakeSource:
         finally:
             with self._condition:
                 self._in_flight[name] -= 1
+                self._condition.notify_all()
 
     def _answer(self, name, version):
         for key in ((name, version), (name, None)):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import pgp_config
 from pgp_config.cli import app
 from pgp_config.cli.output import Output, age_of
 
@@ -127,9 +128,8 @@ def test_an_emulator_that_cannot_start_says_so_in_the_document(document, folder)
 def test_the_documentation_names_every_command_code_and_check():
     root = Path(__file__).parents[2]
     told = (root / "docs/command.md").read_text("utf-8")
-    source = "".join(
-        file.read_text("utf-8") for file in (root / "src/pgp_config/checks").glob("*.py")
-    )
+    checks = Path(pgp_config.__file__).parent / "checks"
+    source = "".join(file.read_text("utf-8") for file in checks.glob("*.py"))
     codes = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
     codes |= set(re.findall(r'\((?:Secret|Damaged|Rejected)\w+, "([a-z-]+)"\)', source))
     assert len(codes) > 20

@@ -46,11 +46,17 @@ if TYPE_CHECKING:
     from pgp_config.uptake.reporter import Reporter
 
 
-#: dependency_injector's own metaclass, which its stubs do not name.
-_Metaclass: Any = type(containers.DeclarativeContainer)
+if TYPE_CHECKING:
+    # Its stubs do not name dependency_injector's own metaclass; as `Any` it would make every container one for pyright.
+    class _Metaclass(type):
+        providers: dict[str, providers.Provider[Any]]
+        reload_policy: ReloadPolicy
+
+else:
+    _Metaclass = type(containers.DeclarativeContainer)
 
 
-class _Declaration(_Metaclass):  # type: ignore[misc]  # see above
+class _Declaration(_Metaclass):
     """Refuses a container class whose declaration has a fault."""
 
     def __new__(  # noqa: PYI034  a metaclass makes classes

@@ -147,8 +147,9 @@ async def _unavailable(
         return response
     state, extensions = connection.application_state, connection.scope.get("extensions", {})
     if state is WebSocketState.CONNECTING and "websocket.http.response" in extensions:
-        return response
-    if state in {WebSocketState.CONNECTING, WebSocketState.CONNECTED}:
+        # Sent here: Starlette up to 0.40 drops what the handler of a websocket returns.
+        await connection.send_denial_response(response)
+    elif state in {WebSocketState.CONNECTING, WebSocketState.CONNECTED}:
         await connection.close(_TRY_AGAIN_LATER)
     return None
 

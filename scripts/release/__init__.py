@@ -1,0 +1,1 @@
+"""What is checked before a release; `scripts/release-check` runs it, `docs/policies.md` says when."""

@@ -1,0 +1,50 @@
+"""What the policies say of this repository is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+POLICIES = (ROOT / "docs" / "policies.md").read_text("utf-8")
+SECURITY = (ROOT / "SECURITY.md").read_text("utf-8")
+
+
+@pytest.fixture
+def found():
+    from release.distributions import distributions
+
+    return distributions()
+
+
+def test_the_policies_name_every_distribution_and_its_front_door(found):
+    for one in found:
+        assert f"`{one.name}`" in POLICIES
+        assert f"`{one.packages[0]}`" in POLICIES
+
+
+def test_the_policies_name_the_supported_pythons(found):
+    classifiers = "\n".join(found[0].project["classifiers"])
+    supported = re.findall(
+        r"^Programming Language :: Python :: (3\.\d+)$", classifiers, re.MULTILINE
+    )
+    assert re.findall(r"^\| (3\.\d+) \|", POLICIES, re.MULTILINE) == supported
+
+
+def test_the_policies_name_every_step():
+    from release.__main__ import STEPS
+
+    table = POLICIES.partition("## What is checked")[2].partition("## A release")[0]
+    assert {*re.findall(r"`([a-z]+)`", table)} >= {*STEPS}
+
+
+def test_the_version_that_is_released_gets_security_fixes(found):
+    minor = ".".join(found[0].version.split(".")[:2])
+    assert f"| {minor} | yes |" in SECURITY
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/policies.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text("utf-8")
+    for link in re.findall(r"\]\((?!https:)([^)#]+)[^)]*\)", text):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
