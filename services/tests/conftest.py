@@ -17,9 +17,11 @@ from pydantic import SecretStr
 
 from pgp_config import EVERY_REQUEST, Freshness, Memory, SecretUnavailable
 from pgp_config.payload import Versioned
+from pgp_config.redaction.installed import installed
 from pgp_config.verdicts import Verdicts
 from pgp_services import registry
 from pgp_services.catalogue import CATALOGUE, secrets_of
+from pgp_services.fleet import redact_once
 from pgp_services.lookalikes import (
     ChangeNowServer,
     CloudTasksServer,
@@ -48,6 +50,16 @@ def loggers_as_before():
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def no_redaction_left():
+    """It would hide the leaks of later tests."""
+    before = installed()
+    yield
+    for redaction in installed() - before:
+        redaction.uninstall()
+    redact_once.cache_clear()
 
 
 class Clock:

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from pgp_config import DynamicSecret, Memory, SecretContainer
 from pgp_services.fleet import UNKNOWN_CONDUCT, Conduct, Operations, log_to_stderr, logger
 
 
@@ -62,6 +63,19 @@ def test_logs_go_to_stderr_unless_somebody_else_cares(monkeypatch):
     log_to_stderr()
     log_to_stderr()
     assert [type(handler) for handler in root.handlers] == [logging.StreamHandler]
+
+
+class Notes(SecretContainer):
+    key = DynamicSecret("NOTES_KEY")
+
+
+def test_what_other_libraries_log_shows_no_value(caplog):
+    log_to_stderr()
+    secrets = Notes(source=Memory({"NOTES_KEY": "canary-of-notes"}))
+    secrets.load()
+    logging.getLogger("elsewhere").error("sent %s", secrets.key().get_secret_value())
+    secrets.close()
+    assert caplog.messages == ["sent [NOTES_KEY]"]
 
 
 @pytest.mark.parametrize(

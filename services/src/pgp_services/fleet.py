@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from dependency_injector import providers
 
 from pgp_config import SecretContainer, default_observers, source_from_url
+from pgp_config.redaction import install_redaction
 from pgp_services import catalogue, telemetry
 from pgp_services.alerting import alerts_from
 from pgp_services.clients.changenow import ChangeNowClient
@@ -19,6 +21,7 @@ from pgp_services.provided import Constant
 from pgp_services.settings import SOURCE_VARIABLE, Settings, required
 
 if TYPE_CHECKING:
+    from pgp_config.redaction import Redaction
     from pgp_services.catalogue import LogLevel, ServiceEnvironment
     from pgp_services.provided import Provided
     from pgp_services.serving.responder import Alerts
@@ -38,13 +41,20 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _retries = logging.getLogger("stamina")
 
 
+@functools.cache
+def redact_once() -> Redaction:
+    """Scrub known values from what every library logs, warns of and raises, for the life of the process."""
+    return install_redaction()
+
+
 def log_to_stderr() -> None:
-    """Log as Cloud Run wants it, a line on stderr; nothing, if logging is configured already.
+    """Log as Cloud Run wants it, a line on stderr without a secret value; no handler, if logging is configured already.
 
     A service says itself what it asks again for (`pgp_services.clients`): stamina's own line for each retry is left
     out, unless a level is set for it.
     """
     logging.basicConfig(format=LOG_FORMAT)
+    redact_once()
     if _retries.level == logging.NOTSET:
         _retries.setLevel(logging.ERROR)
 
