@@ -1,10 +1,12 @@
 """Events reach their observers, and the log has one line a change."""
 
+import inspect
 import logging
 
 import pytest
 
 from pgp_config import DynamicSecret, LoggingObserver, SecretContainer, SecretUnavailable
+from pgp_config.cache import Cache
 from pgp_config.events import (
     Announced,
     BuildFailed,
@@ -22,6 +24,9 @@ from pgp_config.events import (
     VersionRejected,
     notify,
 )
+from pgp_config.observers.otel import OpenTelemetryObserver
+from pgp_config.observers.otel_spans import OpenTelemetrySpans
+from pgp_config.observing import FetchObserver, FiguresObserver, Measurable
 
 ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Split2")
 
@@ -149,3 +154,27 @@ def test_an_observer_that_fails_disturbs_nobody(caplog):
     notify([broken, seen.append], Loaded("Split2", "KEY", 7))
     assert seen == [Loaded("Split2", "KEY", 7)]
     assert "An observer failed on Loaded" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kept_by"),
+    [
+        (Measurable, Cache),
+        (FiguresObserver, OpenTelemetryObserver),
+        (FetchObserver, OpenTelemetrySpans),
+    ],
+)
+def test_what_an_observer_may_do_is_written_down_as_it_is_done(protocol, kept_by):
+    """Nothing imports the protocols when it runs; who writes an observer goes by them."""
+    methods = {n: f for n, f in vars(protocol).items() if inspect.isfunction(f) and n[0] != "_"}
+    assert methods
+    for name, method in methods.items():
+        wanted = [(p.name, p.kind.name) for p in inspect.signature(method).parameters.values()]
+        done = inspect.signature(getattr(kept_by, name)).parameters.values()
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        assert len(wanted) == len(done)
+        for (parameter, kind), ours in zip(wanted, done, strict=True):
+            if kind == "POSITIONAL_ONLY":
+                assert ours.kind in positional
+            else:
+                assert (ours.name, ours.kind.name) == (parameter, kind)

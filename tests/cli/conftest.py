@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pgp_config.cli import app
+from pgp_config.sources.google import administration
 
 #: In every value of these tests.
 CANARY = "canary-9c41"
@@ -128,6 +129,12 @@ def url(request, manager):
         "grpc": f"gsm://local?endpoint={manager.endpoint}",
         "rest": f"gsm://local?endpoint={manager.rest_endpoint}&transport=rest",
     }[request.param]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """What is asked about a secret is asked for a second in place of fifteen."""
+    monkeypatch.setattr(administration, "TOTAL_TIMEOUT", 1.0)
 
 
 @pytest.fixture

@@ -118,6 +118,7 @@ def test_a_failing_read_ends_the_reading(document, identity, source):
     } == {"API_KEY"}
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_source_that_does_not_answer_is_one_finding(document, run, manager, source):
     manager.inject("INTERNAL")
     found = document("check", "shop:Shop", "--source", source, code=1)
@@ -127,6 +128,7 @@ def test_a_source_that_does_not_answer_is_one_finding(document, run, manager, so
     assert "1 error, 0 warnings, 0 notes. 7 of the checks were not made, see above." in shown
 
 
+@pytest.mark.usefixtures("impatient")
 def test_one_secret_that_is_not_answered_for_does_not_hide_the_others(document, identity, source):
     identity.inject("INTERNAL", method="ListSecretVersions", secret="FEE")
     identity.disable("WEBHOOK_SECRET", 1)

@@ -42,6 +42,7 @@ def test_without_a_source_the_declarations_are_listed_and_that_is_said(run, docu
     assert (found["asked"], found["source"]) == (False, None)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_source_that_cannot_be_asked_is_told_with_the_declarations(run, document, manager):
     source = f"gsm://local?endpoint={manager.rest_endpoint}&transport=rest"
     manager.inject("INTERNAL")

@@ -128,7 +128,9 @@ def test_each_listener_makes_a_subscription_that_expires(listen, pubsub):
         listener = listen(service="split2")
         listener.start()
         assert pubsub.wait().name == listener.subscription
+        assert not listen().is_listening
         assert listener.wait_until_listening(30)
+        assert listener.is_listening
         names.add(listener.subscription)
     assert len(names) == 2
     assert all(name.startswith("projects/local/subscriptions/split2-") for name in names)
