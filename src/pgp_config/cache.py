@@ -25,6 +25,7 @@ import itertools
 import random
 import threading
 import time
+import traceback
 import warnings
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -1068,7 +1069,8 @@ class Cache:
                 found = self._promoted(entry, payload, flight)
                 break
             except RejectedVersion as error:
-                rejected.append((payload, error))
+                # Without its traceback: that leads back to this frame, in a cycle that keeps the known version in use.
+                rejected.append((payload, error.with_traceback(None)))
         else:
             found = None
         # Last: where the search failed, it is repeated as a whole.
@@ -1566,9 +1568,16 @@ def _outcome_of(bring: Callable[[], Known[Any]]) -> Known[Any] | PgpConfigError:
     try:
         return bring()
     except PgpConfigError as error:
+        _let_go(error)
         return error
     except BaseException as fault:  # noqa: BLE001  whatever a source raises, its waiters must be told
+        _let_go(fault)
         return _foreign(fault)
+
+
+def _let_go(fault: BaseException) -> None:
+    """Drop what the frames of an error hold: it is kept for a while, and would keep an old version in use."""
+    traceback.clear_frames(fault.__traceback__)
 
 
 def _is_lasting(error: PgpConfigError) -> bool:

@@ -19,6 +19,7 @@ from pgp_config import (
     KeyRing,
     PerVersion,
     PgpConfigError,
+    RejectedVersion,
     SecretContainer,
     SecretDisabled,
     SecretForbidden,
@@ -453,6 +454,48 @@ def test_a_long_error_of_the_other_side_is_kept_in_part(make, source, clock):
     assert len(told["events"][-1]["text"]) <= LONGEST_TEXT
     assert len(told["secrets"][0]["last_error"]["text"]) <= LONGEST_TEXT
     assert "canary" not in json.dumps(told)
+
+
+@pytest.fixture
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    "error",
+    [
+        SecretUnavailable("is down"),
+        RuntimeError("broken"),
+        RejectedVersion("version 2 is torn"),
+    ],
+)
+def test_an_old_version_is_not_in_use_for_an_error_that_came_between(make, source, clock, error):
+    class One(SecretContainer):
+        key = DynamicSecret("KEY")
+
+    source.add("KEY", "v-1")
+    container = make(One, observers=())
+    status = Status(container)
+    container.load()
+    source.fail("KEY", error)
+    clock.advance(6)
+    look(container.key)
+    source.fail("KEY", None)
+    if isinstance(error, RejectedVersion):
+        source.add("KEY", b"\xff")
+        clock.advance(30)
+        look(container.key)
+    source.add("KEY", "v-3")
+    clock.advance(30)
+    look(container.key)
+    look(container.key)
+    told = status.snapshot()["secrets"][0]
+    assert told["versions_in_use"] == [told["version"]]
+    assert container.key.version() > 1
 
 
 def test_a_signal_handler_may_cause_an_event_while_one_is_noted(shop, status, secret):
