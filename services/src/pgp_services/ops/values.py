@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import yaml
 from pydantic import (
@@ -109,6 +109,8 @@ class Values(BaseModel):
         uptake: PGP_CONFIG_UPTAKE, the Redis in that network where processes report what they use.
         ipn_url: NOWPAYMENTS_IPN_URL, where NOWPayments reports payments: the address of PGP_NP_IPN_v1.
         alerts_source: ALERTS_SOURCE, where SLACK_WEBHOOK_URL is.
+        poller: Which service asks Telegram for updates, the only one: SERVER hands BOTCOMMAND what is its to answer;
+            BOTCOMMAND on its own answers nothing that is SERVER's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -129,6 +131,7 @@ class Values(BaseModel):
     uptake: Uptake | None = None
     ipn_url: IpnUrl | None = None
     alerts_source: GoogleSource | None = None
+    poller: Literal[Service.SERVER, Service.BOTCOMMAND] = Service.SERVER
 
     @validator(mode="after")
     def _complete(self) -> Self:
