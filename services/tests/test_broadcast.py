@@ -175,6 +175,8 @@ def test_what_does_not_fit_into_the_time_is_left_and_said(service, clock, monkey
         {"chat_ids": []},
         {"chat_ids": list(range(MAX_CHATS + 1))},
         {"chat_ids": ["1"]},
+        {"chat_ids": [1, 2**52 + 1]},
+        {"chat_ids": [-(2**52) - 1]},
         {"text": ""},
         {"text": "x" * 4001},
         {"more": 1},
