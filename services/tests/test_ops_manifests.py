@@ -179,6 +179,17 @@ def test_rights_are_the_least():
     assert readers == [Service.HOSTPAY3]
 
 
+def test_who_only_shows_a_url_may_not_call_it():
+    assert "PGP_SERVER_URL" in access.bindings_of(Service.WEBAPI)[access.READER]
+    assert access.bindings_of(Service.WEBAPI)[access.INVOKER] == []
+    assert access.callers_of(Service.SERVER) == []
+    # Every other URL of a service is called by all who read it.
+    for row in catalogue.CATALOGUE.values():
+        called = access.called_by(row)
+        if called is not None and row.name != "PGP_SERVER_URL":
+            assert row.readers <= set(access.callers_of(called))
+
+
 def test_which_service_a_url_leads_to():
     led = {
         r.name: access.called_by(r) for r in catalogue.CATALOGUE.values() if r.kind == "https url"

@@ -99,7 +99,7 @@ class Values(BaseModel):
         collector: The image of OpenTelemetry's collector beside each service; None for no metrics.
         pinned: The version's number of each static secret; a new number takes effect with a deployment.
         queues: The queue ids of each queue's secret: more than one while a queue is being replaced.
-        invokers: Who may call a service besides the services that have its URL: a scheduler's account, say.
+        invokers: Who may call a service besides the services that have its URL to call it: a scheduler's account, say.
         operators: Who may read secrets besides the services: nobody is told of their accesses. The audit log
             names a group's members, and not the group: they have to be here one by one too.
         replicas: Regions of the secrets; none for Google's choice.
