@@ -65,6 +65,12 @@ Offline = Annotated[
         "--offline", help="A dry run that does not look either: as if nothing was there."
     ),
 ]
+NamesOnly = Annotated[
+    bool, typer.Option("--dry-run", help="Name the files that it is about, and do nothing.")
+]
+AsDryRun = Annotated[
+    bool, typer.Option("--offline", help="As --dry-run: nobody is asked in any case.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else.")]
 Services = Annotated[
     list[str] | None,
@@ -439,8 +445,8 @@ def sources(
         list[str] | None,
         typer.Option(help="A glob of your hosts, besides *.run.app; may be repeated."),
     ] = None,
-    dry_run: DryRun = False,
-    offline: Offline = False,
+    dry_run: NamesOnly = False,
+    offline: AsDryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Secrets read from the environment by hand, values in the source, unused and undeclared names.
@@ -491,8 +497,8 @@ def generate(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; 3 if something differs.")
     ] = False,
-    dry_run: DryRun = False,
-    offline: Offline = False,
+    dry_run: NamesOnly = False,
+    offline: AsDryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the manifests, the rights and the waves that deploy/ holds, from the catalogue."""
