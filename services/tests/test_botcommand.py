@@ -145,7 +145,9 @@ def test_an_update_as_telegram_has_it_is_taken_too(service, telegram_server):
     assert len(said(telegram_server)) == 1
 
 
-@pytest.mark.parametrize("body", [{}, {"update_id": "x"}, []])
+@pytest.mark.parametrize(
+    "body", [{}, {"update_id": "x"}, [], {"update_id": 1, "chat_id": 2**52 + 1}]
+)
 def test_400_for_what_is_no_update(service, body):
     assert service.post("/update", json=body).status_code == 400
 

@@ -6,7 +6,7 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
-from pgp_services.broadcast.handler import WRITING
+from pgp_services.broadcast.handler import NOBODY_KNOWN, WRITING
 from pgp_services.jwts import issue
 from pgp_services.lookalikes.http import Fault, as_json
 from pgp_services.messages import MAX_CHATS
@@ -62,6 +62,54 @@ def test_one_chat_that_refuses_keeps_none_of_the_others_waiting(service, telegra
 def test_a_message_that_may_have_been_taken_is_said_to_be_so(service, telegram_server):
     telegram_server.fail(Fault(0))
     assert outcomes(service.post(EXECUTE, json=body(1, 2))) == {1: "unknown", 2: "sent"}
+
+
+@pytest.fixture
+def told(asked, telegram_server, slack_server, key, monkeypatch):
+    """The service with a webhook; who is told of what fails."""
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", slack_server.webhook(key))
+    settings = {"telegram_base_url": telegram_server.url, "alerts_source": "env:"}
+    service = asked(Service.BROADCAST, settings)
+    yield service
+    service.container.alerts().close()
+
+
+@pytest.mark.parametrize("fault", [Fault(0), Fault(500), Fault(503)])
+def test_telegram_that_is_down_is_an_alert_though_nobody_is_written_to_twice(
+    told, telegram_server, slack_server, caplog, fault
+):
+    """Old fault: a 200 that nobody heard of, and by which Cloud Tasks was done."""
+    telegram_server.fail(*[fault] * 3)
+    got = told.post(EXECUTE, json=body())
+    assert (got.status_code, set(outcomes(got).values())) == (200, {"unknown"})
+    assert slack_server.messages == [f"PGP_BROADCAST_v1 (staging): {NOBODY_KNOWN}"]
+    assert "3 of 3 messages may have been taken, none surely" in caplog.text
+    assert len(telegram_server.seen) == 3
+
+
+def test_every_broadcast_of_an_outage_is_one_alert_a_minute(told, telegram_server, slack_server):
+    telegram_server.fail(*[Fault(0)] * 5)
+    for chats in [(1,), (2,), (3, 4, 5)]:
+        told.post(EXECUTE, json=body(*chats))
+    assert len(slack_server.messages) == 1
+
+
+def test_a_chat_that_refuses_does_not_hush_the_alert(told, telegram_server, slack_server):
+    telegram_server.block(2)
+    telegram_server.fail(Fault(0))
+    assert outcomes(told.post(EXECUTE, json=body(1, 2))) == {1: "unknown", 2: "refused"}
+    assert len(slack_server.messages) == 1
+
+
+def test_one_message_that_was_sent_shows_that_telegram_works(told, telegram_server, slack_server):
+    telegram_server.fail(Fault(0))
+    assert outcomes(told.post(EXECUTE, json=body(1, 2))) == {1: "unknown", 2: "sent"}
+    assert slack_server.messages == []
+
+
+def test_503_where_telegram_is_not_there_at_all(asked, unused_port):
+    service = asked(Service.BROADCAST, {"telegram_base_url": f"http://127.0.0.1:{unused_port}"})
+    assert service.post(EXECUTE, json=body(1)).status_code == 503
 
 
 def test_a_refused_token_is_no_matter_of_the_chats(service, telegram_server, new_key):
@@ -127,6 +175,8 @@ def test_what_does_not_fit_into_the_time_is_left_and_said(service, clock, monkey
         {"chat_ids": []},
         {"chat_ids": list(range(MAX_CHATS + 1))},
         {"chat_ids": ["1"]},
+        {"chat_ids": [1, 2**52 + 1]},
+        {"chat_ids": [-(2**52) - 1]},
         {"text": ""},
         {"text": "x" * 4001},
         {"more": 1},

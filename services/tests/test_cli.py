@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from pgp_config import SecretUnavailable
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue, cli, registry
+from pgp_services.botcommand.handler import GREETINGS
 from pgp_services.bots import NOT_GOOD
 from pgp_services.cli import main
 from pgp_services.cli.naming import service_named
@@ -182,7 +183,7 @@ def test_webapi_runs_under_uvicorn(started):
 
 @pytest.fixture
 def bot(fleet_values, telegram_server, tasks_server):
-    """What SERVER needs, with a stand-in for Telegram."""
+    """What SERVER and BOTCOMMAND need, with a stand-in for Telegram."""
     return {
         **fleet_values,
         "TELEGRAM_BASE_URL": telegram_server.url,
@@ -205,6 +206,35 @@ def test_server_asks_telegram_for_updates_in_the_process_that_serves(
     said = process.stderr.read()
     assert "PGP_SERVER_v1 (staging) answered 401" in said
     assert bot["TELEGRAM_BOT_API_TOKEN"] not in said
+
+
+def test_botcommand_asks_telegram_for_updates_where_it_is_told_to(
+    started, bot, telegram_server, tasks_server, new_key
+):
+    process, port = started("botcommand", TELEGRAM_UPDATES="poll", **bot)
+    token = f"e30.{new_key()[:43]}"
+    telegram_server.receive("/start paid", chat_id=7)
+    telegram_server.receive(f"/claim {token}", chat_id=8)
+    assert telegram_server.wait_for(lambda: len(telegram_server.messages) == 2)
+    first, second = telegram_server.messages
+    assert (first.chat_id, first.text) == (7, GREETINGS["paid"])
+    assert second.chat_id == 8
+    assert [json.loads(task.body) for task in tasks_server.tasks] == [{"token": token}]
+    assert got(port, "/readyz") == 200
+    process.terminate()
+    assert process.wait(30) == 0
+    said = process.stderr.read()
+    assert said.count("PGP_BOTCOMMAND_v1 (staging) answered 200: Command answered") == 2
+    for canary in (bot["TELEGRAM_BOT_API_TOKEN"], token):
+        assert canary not in said
+
+
+def test_botcommand_leaves_telegram_alone_unless_it_is_told_to_ask(started, bot, telegram_server):
+    process, port = started("botcommand", **bot)
+    assert got(port, "/readyz") == 200
+    process.terminate()
+    assert process.wait(30) == 0
+    assert telegram_server.seen == []
 
 
 def test_a_process_that_is_told_not_to_ask_may_have_workers(started, bot, telegram_server):

@@ -98,10 +98,14 @@ def named(metric):
     return prometheus_name(metric.name, metric.unit, kind), labels
 
 
-def queries():
+def dashboard_queries():
     for tile in monitoring.dashboard()["mosaicLayout"]["tiles"]:
         for data in tile["widget"]["xyChart"]["dataSets"]:
             yield data["timeSeriesQuery"]["prometheusQuery"]
+
+
+def queries():
+    yield from dashboard_queries()
     for policy in monitoring.policies().values():
         for condition in policy["conditions"]:
             yield condition["conditionPrometheusQueryLanguage"]["query"]
@@ -365,6 +369,17 @@ STARTS = (
     'service_name="{}"}}'
 )
 
+_JOB = '{job="PGP_SPLIT2_v1"}'
+ANSWERS = (
+    'run_googleapis_com:request_count{{monitored_resource="cloud_run_revision",'
+    'service_name="pgp-split2-v1",response_code_class="{}"}}'
+)
+REJECTED = f'pgp_config_secret_rejected_versions_total{{pgp_config_secret="LOG_LEVEL",{_JOB[1:]}'
+RELOADS = f'pgp_config_secret_reloads_total{{pgp_config_secret="LOG_LEVEL",{_JOB[1:]}'
+REFUSED_READS = f"pgp_config_secret_refused_static_reads_total{_JOB}"
+#: Calls that took from nothing to a second, evenly.
+SECONDS = {BUCKET.format("1"): "0+100x30", BUCKET.format("+Inf"): "0+100x30"}
+
 #: The series of 30 minutes, the alert and its condition, and the labels with which it fires after 20 minutes.
 HOURS = {
     "999 calls a minute": ({CALLS.format("a"): "0+999x30"}, "calls-0", None),
@@ -414,20 +429,90 @@ HOURS = {
         "static-read-1",
         READ,
     ),
+    "a trigger: 6 failures": ({FAILURES.format("SourceTimeout"): "0+6x30"}, "trigger-0", None),
+    "a trigger: 12 failures": ({FAILURES.format("SourceTimeout"): "0+12x30"}, "trigger-0", JOB),
+    "a trigger: 12 failures for 3 minutes": (
+        {FAILURES.format("SourceTimeout"): "0x17 12+12x12"},
+        "trigger-0",
+        None,
+    ),
+    "a trigger: 96 of 100 within 200 ms": (
+        {BUCKET.format("0.2"): "0+96x30", BUCKET.format("+Inf"): "0+100x30"},
+        "trigger-1",
+        None,
+    ),
+    "a trigger: 94 of 100 within 200 ms": (
+        {
+            BUCKET.format("0.2"): "0+94x30",
+            BUCKET.format("0.3"): "0+100x30",
+            BUCKET.format("+Inf"): "0+100x30",
+        },
+        "trigger-1",
+        JOB,
+    ),
+    "a trigger: every answer good": ({ANSWERS.format("2xx"): "0+100x30"}, "trigger-2", None),
+    "a trigger: 1 of 200 answers bad": (
+        {ANSWERS.format("2xx"): "0+199x30", ANSWERS.format("5xx"): "0+1x30"},
+        "trigger-2",
+        None,
+    ),
+    "a trigger: 2 of 100 answers bad": (
+        {ANSWERS.format("2xx"): "0+98x30", ANSWERS.format("5xx"): "0+2x30"},
+        "trigger-2",
+        {"service_name": "pgp-split2-v1"},
+    ),
+    "a trigger: a version rejected an hour ago": ({REJECTED: "1x30"}, "trigger-3", None),
+    "a trigger: a version rejected": (
+        {REJECTED: "1x18 2x12"},
+        "trigger-3",
+        {"pgp_config_secret": "LOG_LEVEL"},
+    ),
+    "a trigger: no static read refused": ({REFUSED_READS: "0x30"}, "trigger-4", None),
+    "a trigger: a static read refused, the first of its process": (
+        {REFUSED_READS: "_x18 1x12"},
+        "trigger-4",
+        JOB,
+    ),
 }
+
+#: The dashboard's queries after 20 such minutes, in the order of the panels, each with its one sample.
+PANELS = [
+    ({CALLS.format("a"): "0+600x30", CALLS.format("b"): "0+300x30"}, _JOB, 900),
+    (
+        {FAILURES.format("SourceTimeout"): "0+6x30"},
+        '{error_type="SourceTimeout", job="PGP_SPLIT2_v1"}',
+        6,
+    ),
+    (SECONDS, "{}", 0.5),
+    (SECONDS, "{}", 0.95),
+    (SECONDS, "{}", 0.99),
+    (
+        {RELOADS: "1x18 2x12"},
+        '{job="PGP_SPLIT2_v1", pgp_config_secret="LOG_LEVEL"}',
+        1,
+    ),
+]
 
 
 def rules():
+    """The alerts' conditions, and the triggers as one would have Prometheus look at them."""
     for name, policy in monitoring.policies().items():
         for number, condition in enumerate(policy["conditions"]):
             rule = condition["conditionPrometheusQueryLanguage"]
             yield {"alert": f"{name}-{number}", "expr": rule["query"], "for": rule["duration"]}
+    for number, trigger in enumerate(monitoring.rollback_triggers()["triggers"]):
+        above = f"({trigger['query']}) > {trigger['above']}"
+        yield {"alert": f"trigger-{number}", "expr": above, "for": trigger["for"]}
+
+
+def minutes(series):
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    return {"interval": "1m", "input_series": given}
 
 
 def expectation(series, alert, labels):
     return {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        **minutes(series),
         "alert_rule_test": [
             {
                 "eval_time": "20m",
@@ -438,22 +523,50 @@ def expectation(series, alert, labels):
     }
 
 
-def test_prometheus_fires_where_it_should(tmp_path):
+def drawn(query, series, labels, value):
+    # Rounded, for a quantile is a fraction of seconds.
+    sample = {"labels": labels, "value": value}
+    asked = {"expr": f"round({query}, 0.001)", "eval_time": "20m", "exp_samples": [sample]}
+    return {**minutes(series), "promql_expr_test": [asked]}
+
+
+@pytest.fixture
+def promtool(tmp_path):
+    """Runs unit tests of the rules; what is wrong with them, nothing if they pass."""
     program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool (Debian: prometheus) is not installed")
+    if program is None and "CI" not in os.environ:
+        pytest.skip("promtool is not on this machine: scripts/packages installs it")
+    assert program, "CI has to have promtool: scripts/packages installs it"
     groups = {"groups": [{"name": "pgp", "interval": "1m", "rules": list(rules())}]}
-    tests = [expectation(*hour) for hour in HOURS.values()]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(groups))
-    (tmp_path / "tests.yaml").write_text(
-        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests})
+
+    def run(tests):
+        given = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+        (tmp_path / "tests.yaml").write_text(yaml.safe_dump(given))
+        ran = subprocess.run(
+            [program, "test", "rules", "tests.yaml"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return "" if ran.returncode == 0 else ran.stdout + ran.stderr
+
+    return run
+
+
+def test_prometheus_fires_where_it_should(promtool):
+    assert {alert for _, alert, _ in HOURS.values()} == {rule["alert"] for rule in rules()}
+    assert promtool([expectation(*hour) for hour in HOURS.values()]) == ""
+
+
+def test_prometheus_draws_every_panel(promtool):
+    shown = list(dashboard_queries())
+    assert (
+        promtool([drawn(query, *panel) for query, panel in zip(shown, PANELS, strict=True)]) == ""
     )
-    ran = subprocess.run(
-        [program, "test", "rules", "tests.yaml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_what_prometheus_does_not_take_is_told(promtool):
+    assert "trigger-0" in promtool([expectation({}, "trigger-0", JOB)])

@@ -27,6 +27,8 @@ def test_a_message_is_sent(service, telegram_server):
     [
         {"chat_id": "7"},
         {"chat_id": None},
+        {"chat_id": 2**52 + 1},
+        {"chat_id": -(2**63)},
         {"text": ""},
         {"text": " \n"},
         {"text": "x" * 4097},

@@ -4,6 +4,7 @@ import json
 import time
 from decimal import Decimal
 
+import grpc
 import pytest
 from pydantic import ValidationError
 
@@ -97,6 +98,35 @@ def test_a_repeat_is_dropped(tell, tasks_server):
     assert len(tasks_server.tasks) == 2
 
 
+def test_503_while_cloud_tasks_is_down_so_that_nowpayments_tells_again(
+    asked, nowpayments, unused_port
+):
+    service = asked(Service.NP_IPN, {"cloud_tasks_endpoint": f"127.0.0.1:{unused_port}"})
+    told = nowpayments.ipn(ipn())
+    got = service.post("/", data=told.body, headers=told.headers)
+    assert (got.status_code, got.headers["Retry-After"]) == (503, "5")
+
+
+def test_what_was_handed_on_before_an_outage_is_not_handed_on_again(
+    tell, service, tasks_server, monkeypatch
+):
+    create, made = service.container.tasks().create, []
+
+    def once(*task):
+        if made:
+            tasks_server.fail(grpc.StatusCode.PERMISSION_DENIED)
+        made.append(create(*task))
+        return made[-1]
+
+    with monkeypatch.context() as outage:
+        outage.setattr(service.container.tasks(), "create", once)
+        got = tell()
+    assert (got.status_code, got.headers["Retry-After"]) == (503, "5")
+    assert len(tasks_server.tasks) == 1
+    assert tell().status_code == 200
+    assert (len(tasks_server.tasks), tasks_server.dropped) == (2, 1)
+
+
 def test_dollars_that_came_in_are_no_eth(tell, tasks_server):
     assert (
         tell(outcome_currency="USDTERC20", outcome_amount=Decimal("9.1234567")).status_code == 200
@@ -139,6 +169,10 @@ def test_other_statuses_are_noted(tell, tasks_server, status, caplog):
         {"price_currency": "xmr"},
         {"price_currency": None},
         {"actually_paid": Decimal("0.0124")},
+        # Old fault: what did not say how much was paid was taken for all of it.
+        {"actually_paid": None},
+        {"pay_amount": None},
+        {"actually_paid": None, "pay_amount": None},
         {"order_id": reference(ORDER.model_copy(update={"time": 0}))},
         {"order_id": reference(ORDER.model_copy(update={"price_amount": Decimal(10)}))},
     ],
@@ -168,13 +202,10 @@ def test_a_repeated_deposit_is_an_alert_and_goes_nowhere(tell, tasks_server, sta
     [
         {"price_amount": "9.990", "price_currency": "USD"},
         {"actually_paid": 1},
-        {"actually_paid": None},
-        {"pay_amount": None},
+        {"actually_paid": "0.01250"},
     ],
 )
-def test_the_price_is_compared_as_a_number_and_the_payment_where_both_sides_are_told(
-    tell, changes
-):
+def test_the_price_and_the_payment_are_compared_as_numbers(tell, changes):
     assert tell(**changes).status_code == 200
 
 
@@ -276,6 +307,8 @@ def test_an_order_is_an_offer_that_somebody_took():
         "pgp3.77.1700000000.12345.-100.999e-2.usd.instant.xmr.xmr.wallet",
         "pgp2.77.1700000000.12345.-100.999e-2.usd.later.xmr.xmr.wallet",
         "pgp2.77.1700000000.12345.-100.999e-2.usd.instant.x-r.xmr.wallet",
+        f"pgp2.77.1700000000.{2**52 + 1}.-100.999e-2.usd.instant.xmr.xmr.wallet",
+        f"pgp2.77.1700000000.12345.-{2**52 + 1}.999e-2.usd.instant.xmr.xmr.wallet",
         "pgp2.77.1700000000.-12345.-100.999e-2.usd.instant.xmr.xmr.wallet",
         "pgp2.77.1700000000.12345.-100.999e-2.usd.instant.xmr.xmr.two words",
         "pgp2.77.1700000000.12345.-100.0e0.usd.instant.xmr.xmr.wallet",

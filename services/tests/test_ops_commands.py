@@ -505,6 +505,56 @@ def test_a_dry_run_is_a_script_and_runs_nothing(google, ops, words):
     assert google.changes() == []
 
 
+@pytest.mark.parametrize("how", ["--dry-run", "--offline"])
+def test_a_dry_run_of_an_audit_names_files_and_rules_and_opens_none(google, ops, tmp_path, how):
+    (tmp_path / "shop.py").write_text("import os\nos.getenv('CHANGENOW_API_KEY')\n")
+    words = ("audit", "sources", str(tmp_path), how)
+    script = ops(*words, values=False)
+    assert shlex.split(script, comments=True) == []
+    assert f"# Audit {tmp_path / 'shop.py'}" in script
+    assert "# note: env-read: " in script
+    assert "static-read" not in script
+    assert script.splitlines()[-1] == "# Dry run: nothing was done. 1 to do."
+    document = json.loads(ops(*words, "--json", values=False))
+    assert (document["dry_run"], document["findings"]) == (True, [])
+    assert google.commands == []
+
+
+def test_a_dry_run_of_an_audit_of_nothing_is_a_wrong_use_too(ops, tmp_path):
+    words = ("audit", "sources", str(tmp_path))
+    assert "has no Python file" in ops(*words, "--dry-run", code=2, values=False)
+    ops(*words, code=2, values=False)
+
+
+@pytest.mark.parametrize("how", ["--dry-run", "--offline"])
+def test_a_dry_run_of_generate_names_files_and_writes_none(google, ops, tmp_path, how):
+    ops("generate", "--to", str(tmp_path))
+    (tmp_path / "waves.yaml").unlink()
+    (tmp_path / "iam" / "pgp-old-v1.yaml").write_text("")
+    script = ops("generate", "--to", str(tmp_path), how)
+    assert shlex.split(script, comments=True) == []
+    assert f"# Write {tmp_path / 'waves.yaml'}" in script
+    assert f"# Remove {tmp_path / 'iam' / 'pgp-old-v1.yaml'}" in script
+    assert script.splitlines()[-1] == "# Dry run: nothing was done. 2 to do."
+    assert not (tmp_path / "waves.yaml").exists()
+    assert (tmp_path / "iam" / "pgp-old-v1.yaml").exists()
+    assert google.commands == []
+
+
+def every_operation(group, words=()):
+    for each in group.registered_commands:
+        yield (*words, each.name)
+    for each in group.registered_groups:
+        yield from every_operation(each.typer_instance, (*words, each.name))
+
+
+@pytest.mark.parametrize("words", list(every_operation(command.ops)), ids=" ".join)
+def test_each_operation_has_a_dry_run(words):
+    """As services/README.md says."""
+    told = CliRunner().invoke(app, ["ops", *words, "--help"], env={"COLUMNS": "200"}).output
+    assert {"--dry-run", "--offline", "--json"} <= set(told.split())
+
+
 def google_is_bare(words):
     """What a dry run that looks comes to where nothing is deployed."""
     if words[:2] == ("test", "pilot"):

@@ -27,10 +27,11 @@ from pgp_config.emulator import SecretManagerEmulator
 from pgp_services import catalogue
 from pgp_services.cli import app
 from pgp_services.lookalikes import CloudTasksServer
-from pgp_services.names import Service
+from pgp_services.names import LEDGER_QUEUE, Service
 from pgp_services.ops import access, pilot
 from pgp_services.ops.gcloud import Command, Ran, run_gcloud
 from pgp_services.ops.manifests import revision_of, settings_of
+from pgp_services.ops.monitoring import COLLECTOR_SECRET
 from pgp_services.ops.values import values_from
 from pgp_services.split2.container import Split2
 from pgp_services.split2.flask_app import create_app
@@ -440,30 +441,103 @@ def test_secrets_are_verified_and_rotated_by_gcloud(google, ops):
     assert "version 2 is DISABLED" in told
 
 
-def test_every_command_of_every_dry_run_is_one_that_gcloud_knows(google, warm, tmp_path):
-    clean = tmp_path / "clean.py"
+STRANGER = {"role": access.READER, "members": ["user:stranger@example.com"]}
+PILOTS = revision_of(Service.SPLIT2, VALUES)
+
+#: A project in which everything is there, and otherwise than it is to be: what its looks answer, by their first words.
+GROWN = {
+    "tasks queues list": [
+        {"name": f"projects/p/locations/l/queues/{queue}"}
+        for queues in (*VALUES.queues.values(), [LEDGER_QUEUE])
+        for queue in queues
+    ],
+    "secrets list": [
+        {"name": f"projects/1/secrets/{name}"} for name in (*catalogue.CATALOGUE, COLLECTOR_SECRET)
+    ],
+    "secrets get-iam-policy": {"bindings": [STRANGER]},
+    "secrets versions access": {"receivers": {}},
+    "iam service-accounts list": [
+        {"email": access.account_of(service, "pgp-live")} for service in Service
+    ],
+    "run services list": [
+        {
+            "metadata": {"name": "pgp-split2-v1"},
+            "status": {"traffic": [{"revisionName": "older", "percent": 100}]},
+        }
+    ],
+    "run revisions list": [
+        {
+            "metadata": {"name": PILOTS},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
+    ],
+}
+
+
+def grown(given):
+    words = " ".join(given.words)
+    found = (answer for start, answer in GROWN.items() if words.startswith(start))
+    return Ran(0, json.dumps(next(found, [])), "")
+
+
+#: What is composed only where something is there, or the operator's file says so: what each line has to have.
+RARE = [
+    "tasks queues update orchestrator --max-attempts= --max-retry-duration= --min-backoff= --max-backoff=",
+    "tasks queues update hostpay3 --max-concurrent-dispatches=",
+    "secrets remove-iam-policy-binding --member= --role=",
+    "secrets create --replication-policy=user-managed --locations=us-central1,us-east1",
+    "secrets versions add otel-collector --data-file=-",
+    "run services update-traffic --to-revisions=",
+    "run services update-traffic --update-tags=candidate=",
+]
+
+
+def has(line, parts):
+    return all(any(word.startswith(part) for word in line) for part in parts)
+
+
+@pytest.fixture
+def dry_runs(monkeypatch, tmp_path):
+    """The entries of every dry run: of an empty project, of a grown one, and of one with regions of its own."""
+    monkeypatch.setattr(command, "run_gcloud", grown)
+    clean, regions = tmp_path / "clean.py", tmp_path / "values.yaml"
     clean.write_text("")
-    runs = [
-        ("deploy", "base"),
-        ("deploy", "wave", "--all", "--sources", str(clean)),
-        ("test", "pilot", "--as", "sa@pgp-live.iam.gserviceaccount.com"),
-        ("verify", "secrets", "--impersonate"),
+    regions.write_text(EXAMPLE.read_text() + "replicas: [us-central1, us-east1]\n")
+    offline, plain = ("--offline", "--values", str(EXAMPLE)), ("--values", str(EXAMPLE))
+    return [
+        entry
+        for words in [
+            ("deploy", "base", *offline),
+            ("deploy", "wave", "--all", "--sources", str(clean), *offline),
+            ("test", "pilot", "--as", "sa@pgp-live.iam.gserviceaccount.com", *offline),
+            ("verify", "secrets", "--impersonate", *offline),
+            ("deploy", "base", "--prune", "--dry-run", *plain),
+            ("deploy", "base", "--offline", "--values", str(regions)),
+            ("deploy", "pilot", "--dry-run", *plain),
+            ("deploy", "pilot", "--no-traffic", "--dry-run", *plain),
+        ]
+        for entry in json.loads(CliRunner().invoke(app, ["ops", *words, "--json"]).output)[
+            "entries"
+        ]
     ]
-    shapes = {}
-    for words in runs:
-        ended = CliRunner().invoke(
-            app, ["ops", *words, "--offline", "--json", "--values", str(EXAMPLE)]
-        )
-        for entry in json.loads(ended.output)["entries"]:
-            first, _, given = (entry["command"] or "").partition(" <<'END_OF_INPUT'\n")
+
+
+def test_every_command_of_every_dry_run_is_one_that_gcloud_knows(google, warm, dry_runs):
+    shapes, every = {}, []
+    for entry in dry_runs:
+        if entry["command"]:
+            first, _, given = entry["command"].partition(" <<'END_OF_INPUT'\n")
             line = shlex.split(first.partition(" <<<")[0])[1:]
+            every.append(line)
             # One of each shape: the same flags of the same command.
             shape = tuple(
                 re.sub("=.*", "=", word) if word.startswith("-") else "" for word in line
             )
             shapes.setdefault((*line[:3], *shape), (line, given.removesuffix("END_OF_INPUT")))
-    lines = [(line, given) for line, given in shapes.values() if line]
-    assert len(lines) > 25
+    lines = list(shapes.values())
+    assert len(lines) > 30
+    for rare in RARE:
+        assert any(has(line, rare.split()) for line in every), rare
     for line, given in lines:
         ran = warm(Command(tuple(line), given), parse=True)
         assert ran.code == 0, (line, ran.err)

@@ -72,11 +72,26 @@ def test_alerts_do_not_stumble_over_the_pins(monkeypatch):
 
 
 def test_who_polls_telegram_runs_once_and_always():
-    assert shape_of(Service.SERVER).largest == 1
-    assert shape_of(Service.SERVER).always_on
+    assert shape_of(Service.SERVER, VALUES).largest == 1
+    assert shape_of(Service.SERVER, VALUES).always_on
+    assert settings_of(Service.SERVER, VALUES)["TELEGRAM_UPDATES"] == "poll"
     assert settings_of(Service.BOTCOMMAND, VALUES)["TELEGRAM_UPDATES"] == "off"
-    assert shape_of(Service.WEBAPI).concurrency > 8
+    assert "TELEGRAM_UPDATES" not in settings_of(Service.WEB, VALUES)
+    assert shape_of(Service.WEBAPI, VALUES).concurrency > 8
     assert "--threads=8" not in str(manifest(Service.WEBAPI, VALUES))
+
+
+def test_botcommand_polls_in_servers_place_where_the_operators_file_says_so(tmp_path):
+    file = tmp_path / "values.yaml"
+    file.write_text(EXAMPLE.read_text() + "poller: PGP_BOTCOMMAND_v1\n")
+    values = values_from(file)
+    assert settings_of(Service.BOTCOMMAND, values)["TELEGRAM_UPDATES"] == "poll"
+    assert settings_of(Service.SERVER, values)["TELEGRAM_UPDATES"] == "off"
+    only_one = shape_of(Service.BOTCOMMAND, values)
+    assert (only_one.smallest, only_one.largest, only_one.always_on) == (1, 1, True)
+    assert shape_of(Service.SERVER, values).largest > 1
+    made = manifest(Service.BOTCOMMAND, values)["spec"]["template"]
+    assert made["metadata"]["annotations"]["autoscaling.knative.dev/maxScale"] == "1"
 
 
 def test_optional_settings_are_handed_on(tmp_path):
@@ -164,6 +179,17 @@ def test_rights_are_the_least():
     assert readers == [Service.HOSTPAY3]
 
 
+def test_who_only_shows_a_url_may_not_call_it():
+    assert "PGP_SERVER_URL" in access.bindings_of(Service.WEBAPI)[access.READER]
+    assert access.bindings_of(Service.WEBAPI)[access.INVOKER] == []
+    assert access.callers_of(Service.SERVER) == []
+    # Every other URL of a service is called by all who read it.
+    for row in catalogue.CATALOGUE.values():
+        called = access.called_by(row)
+        if called is not None and row.name != "PGP_SERVER_URL":
+            assert row.readers <= set(access.callers_of(called))
+
+
 def test_which_service_a_url_leads_to():
     led = {
         r.name: access.called_by(r) for r in catalogue.CATALOGUE.values() if r.kind == "https url"
@@ -210,6 +236,7 @@ def test_a_project_with_a_domain():
         (("operators: []", "uptake: redis://:p@r"), "uptake: write redis://HOST"),
         (("operators: []", "ipn_url: http://a.example"), "ipn_url: write https://HOST"),
         (("operators: []", "alerts_source: pgp-alerts"), "alerts_source: write gsm://PROJECT"),
+        (("operators: []", "poller: PGP_WEB_v1"), "poller: Input should be"),
     ],
 )
 def test_an_incomplete_file_is_refused_with_every_fault(tmp_path, change, told):

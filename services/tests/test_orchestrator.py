@@ -182,6 +182,8 @@ def test_400_without_json_or_a_payment(orchestrator, body):
         ("payment_id", 5077125051),
         ("payment_id", "a/b"),
         ("user_id", "12345"),
+        ("user_id", 2**52 + 1),
+        ("closed_channel_id", -(2**52) - 1),
         ("user_id", True),
         ("payout_mode", "later"),
         ("swap_currency", "btc"),

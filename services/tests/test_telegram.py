@@ -149,8 +149,10 @@ def test_updates_come_and_are_confirmed_by_asking_for_later_ones(use, client, se
         ({"poll": {"id": "1"}, "unheard_of": []}, (None, None, None)),
         ({"message": "nonsense"}, (None, None, None)),
         ({}, (None, None, None)),
+        ({"message": {"chat": {"id": -(2**52)}, "from": {"id": 2**52}}}, (-(2**52), 2**52, None)),
+        ({"message": {"chat": {"id": -(2**52) - 1}, "from": {"id": 2**52 + 1}}}, (None,) * 3),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_an_odd_update_is_an_update_all_the_same(use, client, server, content, expected):
     """One that could not be read would come again for ever."""

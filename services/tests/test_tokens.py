@@ -316,6 +316,15 @@ def test_a_token_may_be_of_several_kinds_each_with_its_own_keys():
             one_of(wrong)
 
 
+@pytest.mark.parametrize("field", ["user_id", "closed_channel_id"])
+def test_a_telegram_id_has_at_most_52_significant_bits(field):
+    for good in (2**52, -(2**52)):
+        token = signed({**CLAIMS, field: good})
+        assert getattr(verify(EstimateRequest, token, KEY, NOW), field) == good
+    for bad, why in ((2**52 + 1, "less_than_equal"), (-(2**52) - 1, "greater_than_equal")):
+        assert f"claims are malformed ({why})" in str(refusal(signed({**CLAIMS, field: bad})))
+
+
 def test_a_kind_whose_signature_fits_says_what_is_wrong_with_the_claims():
     token = signed({**CLAIMS, "user_id": "x"}, key=ANOTHER)
     with pytest.raises(BadToken, match=r"claims are malformed \(int_type\)"):

@@ -662,6 +662,24 @@ def test_an_attribute_of_what_is_no_container_is_no_use_of_a_secret(audited):
     assert rules(found) == [("app.py:1", "undeclared"), ("app.py:3", "undeclared")]
 
 
+@pytest.mark.parametrize(
+    ("use", "rule"),
+    [
+        ("secrets.peer_url()", ["undeclared"]),
+        ("self.secrets.peer_url()", ["undeclared"]),
+        ("self._secrets.peer_url()", ["undeclared"]),
+        ("self.__container.peer_url()", ["undeclared"]),
+        ("_config.peer_url()", ["undeclared"]),
+        ("self._secretsmith.peer_url()", []),
+        ("self._secrets_.peer_url()", []),
+    ],
+)
+def test_a_container_that_an_object_keeps_to_itself_is_one(found, use, rule):
+    """Old fault: what was called `self._secrets` was nothing to the audit."""
+    files = {"s__container": CONTAINER, "s__app": f"secrets.signing_key()\n{use}\n"}
+    assert [each for _, each in found(**files)] == rule
+
+
 # -- comments ----------------------------------------------------------------------------------
 
 

@@ -86,6 +86,12 @@ JwtKey = Annotated[
     SecretStr, _shaped(r"(?s).{32,}", "jwt_key", "Shorter than the 32 characters that HS256 wants")
 ]
 
+#: A key of links that are signed with HMAC-SHA256: a short one is guessed from one link.
+LinkKey = Annotated[
+    SecretStr,
+    _shaped(r"(?s).{32,}", "link_key", "Shorter than 32 characters: it could be guessed"),
+]
+
 #: The key of an Ethereum provider, which travels in the path of its URL.
 RpcKey = Annotated[
     SecretStr,
@@ -435,7 +441,7 @@ CLOUD_TASKS_LOCATION = _static_text(
 JWT_SECRET_KEY = _static_key(
     "JWT_SECRET_KEY", JwtKey, "signing key", Service.BROADCAST, Service.WEBAPI
 )
-SIGNUP_SECRET_KEY = _static_key("SIGNUP_SECRET_KEY", SecretStr, "signing key", Service.WEBAPI)
+SIGNUP_SECRET_KEY = _static_key("SIGNUP_SECRET_KEY", LinkKey, "signing key", Service.WEBAPI)
 
 #: Every row, by name.
 CATALOGUE: dict[str, Row[object]] = {

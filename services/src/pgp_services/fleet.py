@@ -83,7 +83,13 @@ class Conduct:
         return self
 
     def report(
-        self, service: str, status: int, what: str, *, of_a_task: bool = False
+        self,
+        service: str,
+        status: int,
+        what: str,
+        *,
+        of_a_task: bool = False,
+        alarming: bool = False,
     ) -> str | None:
         """Log how a request ended.
 
@@ -93,12 +99,15 @@ class Conduct:
             what: What happened; without a trace of a secret or a token.
             of_a_task: Whether Cloud Tasks called. A caller's fault is ours then, of the service that made the task:
                 it is delivered again and again, will never succeed, and what it was to do is lost.
+            alarming: Whether somebody is to be told whatever the status is.
 
         Returns:
             The text of the alert that it is worth; None for none.
         """
         level = logging.INFO
-        if status >= (400 if of_a_task else 500):  # HTTP: below 500 the fault is the caller's
+        if alarming or status >= (
+            400 if of_a_task else 500
+        ):  # HTTP: below 500 the fault is the caller's
             level = logging.ERROR if self.alerting else logging.WARNING
         logger.log(level, "%s (%s) answered %d: %s", service, self.environment, status, what)
         return f"{service} ({self.environment}): {what}" if level == logging.ERROR else None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from pgp_services.tokens import Facts
+from pgp_services.tokens import ChatId, Facts
 
 #: A message's text, as Telegram takes it (core.telegram.org/bots/api#sendmessage); not blank.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"\S")]
@@ -23,7 +23,7 @@ class Notification(Facts):
         text: What is written.
     """
 
-    chat_id: int
+    chat_id: ChatId
     text: Text
 
 
@@ -35,5 +35,5 @@ class Broadcast(Facts):
         text: What is written; there is room for the bot's link after it.
     """
 
-    chat_ids: Annotated[list[int], Field(min_length=1, max_length=MAX_CHATS)]
+    chat_ids: Annotated[list[ChatId], Field(min_length=1, max_length=MAX_CHATS)]
     text: Annotated[Text, StringConstraints(max_length=4000)]

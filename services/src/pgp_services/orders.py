@@ -20,7 +20,7 @@ from pydantic import (
 
 from pgp_services.clients.outcomes import Number  # noqa: TC001  as above
 from pgp_services.failures import BadRequest
-from pgp_services.tokens import Amount, Claims, Facts, Mode, Ticker, WalletAddress
+from pgp_services.tokens import Amount, ChatId, Claims, Facts, Mode, Ticker, WalletAddress
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -44,7 +44,7 @@ class Offer(Claims):
 
     kind: ClassVar[str] = "server.offer"
 
-    closed_channel_id: int
+    closed_channel_id: ChatId
     price_amount: Price
     price_currency: Ticker
     payout_mode: Mode
@@ -71,8 +71,8 @@ class Order(Facts):
 
     number: int
     time: int
-    user_id: int
-    closed_channel_id: int
+    user_id: ChatId
+    closed_channel_id: ChatId
     price_amount: Price
     price_currency: Ticker
     payout_mode: Mode

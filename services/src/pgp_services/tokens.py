@@ -83,6 +83,10 @@ Ticker = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,20}$")]
 WalletAddress = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 
 
+#: A chat's, a channel's or a person's Telegram id: it has "at most 52 significant bits"
+#: (core.telegram.org/bots/api#chat). A larger one is nobody's, and other parties' JavaScript would round it.
+ChatId = Annotated[int, Field(ge=-(2**52), le=2**52)]
+
 #: What a service or another party calls a thing: letters, digits, hyphens, underscores.
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
@@ -144,8 +148,8 @@ class Identity(Destination):
         actual_eth_amount: What came in, in ETH.
     """
 
-    user_id: int
-    closed_channel_id: int
+    user_id: ChatId
+    closed_channel_id: ChatId
     payout_mode: Mode
     actual_eth_amount: Amount
 
@@ -180,8 +184,8 @@ class InviteRequest(Claims):
     kind: ClassVar[str] = "orchestrator.invite.request"
 
     payment_id: Id
-    user_id: int
-    closed_channel_id: int
+    user_id: ChatId
+    closed_channel_id: ChatId
 
 
 class SplitRequest(Payment, Claims):

@@ -306,7 +306,7 @@ def _mentions(module: Module, names: Names, classes: set[str]) -> Iterator[tuple
                 yield part, names.attributes[part.attr]
 
 
-#: What containers are called by those who have one: `fee` is also an invoice's.
+#: What containers are called by those who have one, `self._secrets` among them: `fee` is also an invoice's.
 _CONTAINERS = frozenset({"secrets", "container", "config"})
 
 
@@ -314,4 +314,8 @@ def _is_container(module: Module, base: ast.expr, classes: set[str]) -> bool:
     last = base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
     made = module.copies.get(last)
     kind = module.dotted(made.func) if isinstance(made, ast.Call) else None
-    return last in _CONTAINERS or last in classes or (kind or "").rpartition(".")[2] in classes
+    return (
+        last.lstrip("_") in _CONTAINERS
+        or last in classes
+        or (kind or "").rpartition(".")[2] in classes
+    )

@@ -85,6 +85,21 @@ def _line(fault: Exception) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """What an audit would read.
+
+    Attributes:
+        files: The files, in order.
+        tests: How many files of tests are left out.
+        empty: What was given and has no Python file.
+    """
+
+    files: list[Path]
+    tests: int
+    empty: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The files of an audit.
 
@@ -104,19 +119,36 @@ class Found:
 def read_files(
     paths: Sequence[Path], *, exclude: Collection[str] = (), tests: bool = False
 ) -> Found:
-    """Read the Python files of some folders.
+    """Read the Python files of some folders: those that `select_files` gives.
 
     Args:
         paths: Files, and folders with all that is below.
         exclude: Globs of what is left out, matched against the path below the folder, and against each name.
         tests: Whether files of tests are read too; a file that is given is read whatever it is.
     """
-    found = Found([], [], 0, [])
+    selected = select_files(paths, exclude=exclude, tests=tests)
+    found = Found([], [], selected.tests, selected.empty)
+    for path in selected.files:
+        _read(path, found)
+    return found
+
+
+def select_files(
+    paths: Sequence[Path], *, exclude: Collection[str] = (), tests: bool = False
+) -> Selection:
+    """Find the Python files of some folders, and open none.
+
+    Args:
+        paths: Files, and folders with all that is below.
+        exclude: Globs of what is left out, matched against the path below the folder, and against each name.
+        tests: Whether files of tests are read too; a file that is given is read whatever it is.
+    """
+    files, empty = [], []
     skipped, seen = 0, set()
     for given in paths:
         below = list(_python_files(given, exclude))
         if not below:
-            found.empty.append(_shown(given))
+            empty.append(_shown(given))
         for path in below:
             name = path.relative_to(given).as_posix() if path != given else ""
             if path in seen:
@@ -125,8 +157,8 @@ def read_files(
             if not tests and _TESTS.search(name):
                 skipped += 1
             else:
-                _read(path, found)
-    return Found(found.files, found.unreadable, skipped, found.empty)
+                files.append(path)
+    return Selection(files, skipped, empty)
 
 
 def _read(path: Path, found: Found) -> None:

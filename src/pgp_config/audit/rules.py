@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-#: A rule's name and what it finds.
-RULES = {
+#: A rule's name and what it finds in sources.
+SOURCE_RULES = {
     "env-read": "A declared secret is read from the environment by hand, past its scope, type and reload class.",
     "env-secret": "The environment is read for what its name says is a secret, and no container declares it.",
     "env-unknown": "Beside a container the environment is read for a name that cannot be told: it may be a secret's.",
@@ -22,7 +22,14 @@ RULES = {
     "undeclared": "A secret is used that the container of that folder does not declare.",
     "unused-allow": "A comment lets something pass that is not found.",
     "unreadable": "A file, or an entry of an export, cannot be read, and was not judged.",
+}
+
+#: The same of an export of the audit log.
+EXPORT_RULES = {
     "static-read": "A static secret was read while the service was serving.",
     "denied": "A service was denied a declared secret.",
     "no-evidence": "The export has no access to a declared secret: nothing can be told from it.",
 }
+
+#: All of them.
+RULES = SOURCE_RULES | EXPORT_RULES

@@ -34,6 +34,9 @@ EXECUTE_PATH, TRIGGER_PATH = "/api/broadcast/execute", "/api/broadcast/trigger"
 #: secrets and its alert at their worst a request ends within 30.
 WRITING = 14.0
 
+#: What is told where nothing is known to have been sent, and a repeat might write to somebody twice.
+NOBODY_KNOWN = "nobody is known to have got a message: Telegram may have taken some, or none"
+
 #: What became of a chat: `unknown` is a message that may have been taken, `unsent` one that surely was not.
 Outcome = Literal["sent", "refused", "unknown", "unsent"]
 
@@ -45,6 +48,8 @@ class BroadcastHandler:
     Tasks makes, writes to nobody twice. Where some got it and others surely did not, the answer is 200 and lists the
     latter, for whoever reads it to ask for them again: BROADCAST has neither a queue nor a row to go on by. Cloud Tasks
     reads no answer, which is why SERVER makes a task for each chat: of one chat nothing is ever left over.
+    Where Telegram may have taken messages and none is known to be sent, the answer is 200 too, and somebody is alerted:
+    a repeat might write twice, and Telegram is down.
 
     Args:
         jwt_key: The secret JWT_SECRET_KEY.
@@ -113,10 +118,17 @@ class BroadcastHandler:
             logger.warning(
                 "%d of %d chats are left over: ask for them again", len(unsent), len(outcomes)
             )
-        sent = sum(what == "sent" for what in outcomes.values())
+        sent, unknown = (
+            sum(what == kind for what in outcomes.values()) for kind in ("sent", "unknown")
+        )
+        alarm = NOBODY_KNOWN if unknown and not sent else ""
+        if alarm:
+            logger.warning(
+                "%d of %d messages may have been taken, none surely", unknown, len(outcomes)
+            )
         told = [{"chat_id": chat_id, "outcome": what} for chat_id, what in outcomes.items()]
         message = f"{sent} of {len(told)} messages sent"
-        return done(message, sent=sent, unsent=unsent, outcomes=told)
+        return done(message, alarm=alarm, sent=sent, unsent=unsent, outcomes=told)
 
     def _outcome(self, chat_id: int, text: str) -> tuple[Outcome, ServiceFailure | None]:
         """What became of a chat; and the failure, where it surely did not get the message and yet may."""

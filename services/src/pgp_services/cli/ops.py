@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgp_config.audit import SOURCE_RULES, select_files
 from pgp_services.cli.naming import service_named
 from pgp_services.cli.shown_ops import ShownOps
 from pgp_services.names import Service
@@ -64,6 +65,12 @@ Offline = Annotated[
         "--offline", help="A dry run that does not look either: as if nothing was there."
     ),
 ]
+NamesOnly = Annotated[
+    bool, typer.Option("--dry-run", help="Name the files that it is about, and do nothing.")
+]
+AsDryRun = Annotated[
+    bool, typer.Option("--offline", help="As --dry-run: nobody is asked in any case.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else.")]
 Services = Annotated[
     list[str] | None,
@@ -99,6 +106,7 @@ NoSoak = Annotated[
 _VALUES = Path("deploy/values.yaml")
 _RECORD = Path(".pgp-ops/pilot.json")
 _SOURCES = (Path("services/src"),)
+_NOTHING_DONE = "Dry run: nothing was done."
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ def _perform(
     do: Callable[[Desk], Sequence[Finding] | None],
     summary: str,
     *,
-    dry: str = "Dry run: nothing was done.",
+    dry: str = _NOTHING_DONE,
 ) -> None:
     """Do it, show it, and end with its code.
 
@@ -437,6 +445,8 @@ def sources(
         list[str] | None,
         typer.Option(help="A glob of your hosts, besides *.run.app; may be repeated."),
     ] = None,
+    dry_run: NamesOnly = False,
+    offline: AsDryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Secrets read from the environment by hand, values in the source, unused and undeclared names.
@@ -445,6 +455,9 @@ def sources(
 
     Exit codes: 0 nothing was found, 2 a folder has no Python file, 3 something was found.
     """
+    if dry_run or offline:
+        _plan_audit(paths or _SOURCES, as_json=as_json)
+        return
     names = gates.fleet_names(["*.run.app", *(host or [])])
     shown = ShownOps("audit sources", as_json=as_json, dry_run=False)
     findings = gates.audited(paths or _SOURCES, names)
@@ -452,6 +465,23 @@ def sources(
     if any(each.rule == gates.NOTHING for each in findings):
         code = UNUSABLE
     shown.end(Journal(), code, findings=findings, summary="" if findings else "No findings.")
+    if code:
+        raise typer.Exit(code)
+
+
+def _plan_audit(paths: Sequence[Path], *, as_json: bool) -> None:
+    """Tell which files would be audited, and for what; none is opened."""
+    shown = ShownOps("audit sources", as_json=as_json, dry_run=True)
+    journal = Journal(shown.tell)
+    selected = select_files(paths)
+    for rule, what in SOURCE_RULES.items():
+        journal.write("note", f"{rule}: {what}")
+    for path in selected.files:
+        journal.write("would", f"Audit {path}")
+    for empty in selected.empty:
+        journal.write("failed", f"{empty} has no Python file")
+    code = UNUSABLE if selected.empty else DONE
+    shown.end(journal, code, summary=_summed(journal, _NOTHING_DONE))
     if code:
         raise typer.Exit(code)
 
@@ -467,11 +497,17 @@ def generate(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; 3 if something differs.")
     ] = False,
+    dry_run: NamesOnly = False,
+    offline: AsDryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the manifests, the rights and the waves that deploy/ holds, from the catalogue."""
 
     def do(desk: Desk) -> None:
+        if desk.dry_run:
+            for what, name in generated.plan(folder, desk.values):
+                desk.journal.write("would", f"{what} {folder / name}")
+            return
         if not check:
             for name in generated.write(folder, desk.values):
                 desk.journal.write("done", f"{folder / name}")
@@ -483,4 +519,5 @@ def generate(
                 remedy="Run: pgp-services ops generate.",
             )
 
-    _perform(_Call("generate", values, as_json=as_json), do, f"{folder} is as the catalogue says.")
+    call = _Call("generate", values, dry_run=dry_run, offline=offline, as_json=as_json)
+    _perform(call, do, f"{folder} is as the catalogue says.")

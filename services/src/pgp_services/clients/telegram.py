@@ -11,13 +11,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from pgp_services.clients.base import Addressed, Ask, HttpClient, Party, in_path
 from pgp_services.clients.connections import base_of
 from pgp_services.clients.outcomes import Outcome
 from pgp_services.clients.retries import RetryPolicy
 from pgp_services.failures import Refused, Unavailable
+from pgp_services.tokens import ChatId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +49,8 @@ KINDS = ("message", "callback_query")
 
 #: Bytes of a poll's answer that are read: 100 updates, each with all that a message can have.
 MAX_UPDATES = 16 * 1024 * 1024
+
+_IDS: TypeAdapter[int] = TypeAdapter(ChatId)
 
 
 class TelegramRefused(Refused):
@@ -74,8 +85,8 @@ class Update(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     update_id: int
-    chat_id: int | None = None
-    user_id: int | None = None
+    chat_id: ChatId | None = None
+    user_id: ChatId | None = None
     text: str | None = Field(default=None, repr=False)
 
     @model_validator(mode="before")
@@ -87,8 +98,8 @@ class Update(BaseModel):
         message = _part(pressed or raw, "message")
         return {
             "update_id": raw.get("update_id"),
-            "chat_id": _of_kind(int, _part(message, "chat").get("id")),
-            "user_id": _of_kind(int, _part(pressed or message, "from").get("id")),
+            "chat_id": _id_of(_part(message, "chat")),
+            "user_id": _id_of(_part(pressed or message, "from")),
             "text": _of_kind(str, pressed.get("data") if pressed else message.get("text")),
         }
 
@@ -348,6 +359,14 @@ def _retry_after(reply: Reply) -> float | None:
 def _part(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     part = raw.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _id_of(part: Mapping[str, Any]) -> int | None:
+    """The id of a chat or of a person; None where it can be nobody's."""
+    try:
+        return _IDS.validate_python(part.get("id"), strict=True)
+    except ValidationError:
+        return None
 
 
 def _of_kind(kind: type, value: object) -> object:

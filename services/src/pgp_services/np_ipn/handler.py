@@ -151,7 +151,7 @@ def _payment(ipn: Ipn, now: float) -> Payment | str:
     if now - order.time > MAX_ORDER_AGE:
         return "its order is too old"
     if not _is_paid_for(order, ipn):
-        return "it is not the order's price"
+        return "it is not the order's price, or not all of it was paid"
     if currency is None:
         return "its currency is not paid out from"
     amount = cut(ipn.outcome_amount or Decimal(0), currency)
@@ -165,14 +165,15 @@ def _payment(ipn: Ipn, now: float) -> Payment | str:
 
 
 def _is_paid_for(order: Order, ipn: Ipn) -> bool:
-    """Whether the price is the order's, and all of it was paid."""
+    """Whether the price is the order's, and the IPN says that all of it was paid."""
     if (ipn.price_amount, (ipn.price_currency or "").lower()) != (
         order.price_amount,
         order.price_currency,
     ):
         return False
+    # NOWPayments documents both in a finished IPN: without them nobody knows that all of it was paid.
     if ipn.pay_amount is None or ipn.actually_paid is None:
-        return True
+        return False
     return ipn.actually_paid >= ipn.pay_amount
 
 

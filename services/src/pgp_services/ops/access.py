@@ -21,6 +21,9 @@ METRIC_WRITER = "roles/monitoring.metricWriter"
 #: URLs whose name says another word than the service's.
 _CALLED_OTHERWISE = {"PGP_NOTIFICATION_URL": Service.NOTIFICATIONS}
 
+#: URLs that are shown to people, and called by none of those who read them: WEBAPI says in its configuration where SERVER is.
+_SHOWN_ONLY = frozenset({"PGP_SERVER_URL"})
+
 
 def cloud_name(service: Service) -> str:
     """A service's name in Cloud Run, and its account's id: small letters, digits and hyphens."""
@@ -53,11 +56,11 @@ def called_by(url: Row[object]) -> Service | None:
 
 
 def callers_of(service: Service) -> list[Service]:
-    """The services that have a service's URL; itself, where it sends itself tasks."""
+    """The services that call a service's URL, for they have it; itself, where it sends itself tasks."""
     readers = {
         reader
         for row in catalogue.CATALOGUE.values()
-        if called_by(row) == service
+        if called_by(row) == service and row.name not in _SHOWN_ONLY
         for reader in row.readers
     }
     return [each for each in Service if each in readers]

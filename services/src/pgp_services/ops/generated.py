@@ -65,6 +65,13 @@ def write(folder: Path, values: Values) -> list[str]:
     return changed
 
 
+def plan(folder: Path, values: Values) -> list[tuple[str, str]]:
+    """What `write` would do: `Write` or `Remove`, and which file."""
+    files = files_of(values)
+    changed = differing(folder, values)
+    return [("Write" if name in files else "Remove", name) for name in changed]
+
+
 def differing(folder: Path, values: Values) -> list[str]:
     """The files that are not as the generator gives them, missing and left-over ones included."""
     files = files_of(values)

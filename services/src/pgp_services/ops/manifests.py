@@ -56,9 +56,9 @@ def _entry(service: Service) -> Entry:
     return REGISTRY.get(service, Entry(""))  # one whose application is still to come
 
 
-def shape_of(service: Service) -> Shape:
+def shape_of(service: Service, values: Values) -> Shape:
     """How a service is run: Telegram allows one poller a bot, and a payment needs no company."""
-    if _entry(service).updates == "poll":
+    if service == values.poller:
         return Shape(smallest=1, largest=1, always_on=True)
     if _entry(service).framework == "fastapi":
         return Shape(concurrency=80)
@@ -69,7 +69,7 @@ def shape_of(service: Service) -> Shape:
 
 def manifest(service: Service, values: Values) -> dict[str, Any]:
     """The manifest, for `gcloud run services replace`; the newest revision has all traffic."""
-    shape = shape_of(service)
+    shape = shape_of(service, values)
     name = access.cloud_name(service)
     made: dict[str, Any] = {
         "apiVersion": "serving.knative.dev/v1",
@@ -178,7 +178,8 @@ def settings_of(service: Service, values: Values) -> dict[str, str]:
         f"{row.name}={values.pinned[row.name]}" for row in rows if row.reload_class == "static"
     ]
     sends = bool(access.queues_of(service))
-    updates = _entry(service).updates
+    can_poll = _entry(service).updates is not None
+    updates = "poll" if service == values.poller else "off"
     project, region = (
         (values.project, values.region) if access.without_tasks_secrets(service) else ("", "")
     )
@@ -191,7 +192,7 @@ def settings_of(service: Service, values: Values) -> dict[str, str]:
         "TASKS_SERVICE_ACCOUNT": access.account_of(service, values.project) if sends else "",
         "GOOGLE_CLOUD_PROJECT": project,
         "GOOGLE_CLOUD_REGION": region,
-        "TELEGRAM_UPDATES": updates or "",
+        "TELEGRAM_UPDATES": updates if can_poll else "",
         "NOWPAYMENTS_IPN_URL": (values.ipn_url or "") if service == Service.SERVER else "",
         "ALERTS_SOURCE": values.alerts_source or "",
     }

@@ -104,7 +104,7 @@ def _is_made(desk: Desk, name: str, revision: str) -> bool:
 
 
 def _let_call(desk: Desk, service: Service, found: dict[str, Any] | None) -> None:
-    """Those who have its URL may call it, and who is named in the operator's file; nobody else."""
+    """Those who have its URL to call it may do so, and who is named in the operator's file; nobody else."""
     name, where = access.cloud_name(service), f"--region={desk.values.region}"
     policy = desk.look("run", "services", "get-iam-policy", name, where) if found else ()
     has = policies.holders(policy, INVOKER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import yaml
 from pydantic import (
@@ -99,7 +99,7 @@ class Values(BaseModel):
         collector: The image of OpenTelemetry's collector beside each service; None for no metrics.
         pinned: The version's number of each static secret; a new number takes effect with a deployment.
         queues: The queue ids of each queue's secret: more than one while a queue is being replaced.
-        invokers: Who may call a service besides the services that have its URL: a scheduler's account, say.
+        invokers: Who may call a service besides the services that have its URL to call it: a scheduler's account, say.
         operators: Who may read secrets besides the services: nobody is told of their accesses. The audit log
             names a group's members, and not the group: they have to be here one by one too.
         replicas: Regions of the secrets; none for Google's choice.
@@ -109,6 +109,8 @@ class Values(BaseModel):
         uptake: PGP_CONFIG_UPTAKE, the Redis in that network where processes report what they use.
         ipn_url: NOWPAYMENTS_IPN_URL, where NOWPayments reports payments: the address of PGP_NP_IPN_v1.
         alerts_source: ALERTS_SOURCE, where SLACK_WEBHOOK_URL is.
+        poller: Which service asks Telegram for updates, the only one: SERVER hands BOTCOMMAND what is its to answer;
+            BOTCOMMAND on its own answers nothing that is SERVER's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -129,6 +131,7 @@ class Values(BaseModel):
     uptake: Uptake | None = None
     ipn_url: IpnUrl | None = None
     alerts_source: GoogleSource | None = None
+    poller: Literal[Service.SERVER, Service.BOTCOMMAND] = Service.SERVER
 
     @validator(mode="after")
     def _complete(self) -> Self:

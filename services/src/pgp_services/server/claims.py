@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from pgp_services.messages import Broadcast
-from pgp_services.tokens import Amount, Claims, Id, Ticker
+from pgp_services.tokens import Amount, ChatId, Claims, Id, Ticker
 
 
 class BroadcastOrder(Broadcast, Claims):
@@ -41,6 +41,6 @@ class PayoutNotice(Claims):
     kind: ClassVar[str] = "server.payout-notice"
 
     payout_id: Id
-    user_id: int
+    user_id: ChatId
     amount: Annotated[Amount, Field(gt=0)]
     currency: Ticker

@@ -26,11 +26,14 @@ class Answer:
         status: The HTTP status.
         content: Sent as JSON; a text is sent as HTML.
         headers: Sent besides what the framework adds.
+        alarm: Why somebody is to be told all the same, where the caller is not to call again; without a trace of a
+            secret, and the same words each time, for alerts are told once a minute and text. Empty for nothing.
     """
 
     status: int
     content: Mapping[str, object] | str
     headers: Mapping[str, str] = field(default_factory=dict)
+    alarm: str = ""
 
     @property
     def message(self) -> str:
@@ -40,15 +43,23 @@ class Answer:
         )
 
 
-def done(message: str, *, headers: Mapping[str, str] | None = None, **content: object) -> Answer:
+def done(
+    message: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    alarm: str = "",
+    **content: object,
+) -> Answer:
     """The answer to a request that was done.
 
     Args:
         message: What was done.
         headers: Sent besides what the framework adds.
+        alarm: Why somebody is to be told all the same; empty for nothing.
         content: What the caller is told besides.
     """
-    return Answer(200, {"status": "success", "message": message, **content}, headers or {})
+    told = {"status": "success", "message": message, **content}
+    return Answer(200, told, headers or {}, alarm)
 
 
 def not_delivered() -> Answer:

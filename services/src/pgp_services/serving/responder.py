@@ -46,7 +46,8 @@ class Responder:
     Args:
         service: Whose requests they are.
         operations: The common settings.
-        alerts: Told of failures that are not the caller's, and of tasks that fail for good, while ALERTING_ENABLED; None for the log alone.
+        alerts: Told of failures that are not the caller's, of tasks that fail for good, and of an answer's alarm, while ALERTING_ENABLED; None for
+            the log alone.
     """
 
     def __init__(
@@ -96,11 +97,13 @@ class Responder:
         # Those that the world calls take no tasks, and the header from nobody.
         of_a_task = TASK_NAME in call.headers and self._service not in PUBLIC
         what = _told(answer, failure)
-        return conduct.report(self._service, answer.status, what, of_a_task=of_a_task)
+        return conduct.report(
+            self._service, answer.status, what, of_a_task=of_a_task, alarming=bool(answer.alarm)
+        )
 
 
 def _told(answer: Answer, failure: Exception | None) -> str:
-    return answer.message if failure is None else described(failure)
+    return answer.alarm or answer.message if failure is None else described(failure)
 
 
 def described(failure: Exception) -> str:
