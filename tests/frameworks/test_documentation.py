@@ -59,7 +59,9 @@ def project(tmp_path):
     )
     text["tasks.py"] = text["tasks.py"].replace("redis://…", "memory://")
     text["tasks.py"] += "\ndef charge(order, key):\n    print(order, key.get_secret_value())\n"
-    text["job.py"] = text["job.py"].replace("    ...", "    print(secrets.api_key().get_secret_value())")
+    text["job.py"] = text["job.py"].replace(
+        "    ...", "    print(secrets.api_key().get_secret_value())"
+    )
     for name, content in text.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
