@@ -923,6 +923,9 @@ def test_who_gives_up_in_the_queue_gives_up_the_flight_ahead_for_everybody(sourc
     secrets = make(Two, freshness=EVERY_REQUEST)
     secrets.load()
     secrets.other(), secrets.key()
+    wait_for_landing(
+        secrets
+    )  # the key took the other along: queued behind that, it would take nothing along
     hold = source.hold("CACHE_KEY")
     secrets.other()  # takes the key along, which hangs: nobody waits for that flight
     assert hold.entered.wait(10)

@@ -95,6 +95,13 @@ def test_more_globs_can_be_protected():
     assert policy.fault_of("HOST_WALLET_PRIVATE_KEY") is not None
 
 
+def test_a_name_stays_protected_where_an_exception_lets_it_be_dynamic():
+    policy = ReloadPolicy(exceptions={"Reset_Password": "it opens a test account"})
+    assert policy.fault_of("Reset_Password") is None
+    assert policy.protects("Reset_Password")
+    assert not policy.protects("LOG_LEVEL")
+
+
 def test_one_string_in_place_of_a_tuple_is_refused():
     with pytest.raises(DeclarationError, match="tuple of globs"):
         ReloadPolicy("*KEY*")

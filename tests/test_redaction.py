@@ -11,9 +11,9 @@ import markupsafe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import SecretBytes
+from pydantic import HttpUrl, PostgresDsn, SecretBytes
 
-from pgp_config import DynamicSecret, SecretContainer
+from pgp_config import DynamicSecret, KeyRing, SecretContainer, StaticSecret
 from pgp_config.redaction import Redactor, index, redact, redactor, scrub
 from pgp_config.redaction.forms import forms_of
 from pgp_config.redaction.structures import CYCLE, scrub_exception, text_of
@@ -172,6 +172,64 @@ def test_what_is_forgotten_twice_is_forgotten():
 
 def test_a_name_for_a_value_that_was_forgotten_meanwhile():
     assert knowing()._index.name("value-0") == "redacted"
+
+
+# -- what a container knows -------------------------------------------------------------------
+
+
+class Typed(SecretContainer):
+    dsn = StaticSecret("REDACTED_DSN", PostgresDsn)
+    hook = DynamicSecret("REDACTED_HOOK", HttpUrl)
+    login = StaticSecret("REDACTED_PASSWORD", str)
+    level = DynamicSecret("REDACTED_LEVEL", str)
+    key = DynamicSecret("REDACTED_KEY")
+    ring = KeyRing("REDACTED_RING")
+
+
+TYPED = {
+    "REDACTED_DSN": f"postgresql://app:{CANARY}%2Fdsn@db/prod",
+    "REDACTED_HOOK": f"https://hook:{CANARY}-hook@example.com/in?a=1",
+    "REDACTED_PASSWORD": f"{CANARY}-login",
+    "REDACTED_LEVEL": "info",
+    "REDACTED_KEY": f"{CANARY}-key",
+    "REDACTED_RING": f"{CANARY}-ring",
+}
+
+
+@pytest.fixture
+def typed(make, source):
+    for name, value in TYPED.items():
+        source.add(name, value)
+    secrets = make(Typed)
+    secrets.load()
+    return secrets
+
+
+def test_a_url_with_a_password_is_scrubbed_and_so_is_the_password(typed):
+    assert redact(f"to {typed.dsn()}") == "to [REDACTED_DSN]"
+    assert redact(f"password={CANARY}/dsn host=db") == "password=[REDACTED_DSN] host=db"
+    assert redact(f"hook:{CANARY}-hook@other") == "hook:[REDACTED_HOOK]@other"
+    assert redact(f"to {typed.hook()}") == "to [REDACTED_HOOK]"
+
+
+def test_a_plain_text_is_scrubbed_where_its_name_is_protected_and_nowhere_else(typed):
+    assert redact(f"as {typed.login()}") == "as [REDACTED_PASSWORD]"
+    assert redact(f"level {typed.level()}, information") == "level info, information"
+
+
+def test_a_value_that_overrides_one_is_scrubbed(typed):
+    with typed.key.override(f"{CANARY}-given"), typed.login.override(f"{CANARY}-as-given"):
+        assert redact(f"{CANARY}-given") == "[REDACTED_KEY]"
+        assert redact(f"{CANARY}-as-given") == "[REDACTED_PASSWORD]"
+    with typed.ring.override((f"{CANARY}-new", f"{CANARY}-old")), typed.level.override("debug"):
+        assert redact(f"{CANARY}-new {CANARY}-old") == "[REDACTED_RING] [REDACTED_RING]"
+        assert redact("debug") == "debug"
+
+
+def test_a_read_makes_nothing_known(typed, monkeypatch):
+    monkeypatch.setattr(Redactor, "learn", None)
+    for secret in (typed.dsn, typed.login, typed.key):
+        assert secret()
 
 
 # -- properties ------------------------------------------------------------------------------

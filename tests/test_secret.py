@@ -1,17 +1,31 @@
 """Promise 10: from bytes to a typed value."""
 
 import copy
+import json
 import pickle
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Annotated, Literal
 
 import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretBytes, SecretStr
+from pydantic import (
+    AfterValidator,
+    AnyUrl,
+    BaseModel,
+    Field,
+    HttpUrl,
+    MongoDsn,
+    NatsDsn,
+    PostgresDsn,
+    RedisDsn,
+    Secret,
+    SecretBytes,
+    SecretStr,
+)
 from typing_extensions import TypedDict
 
 from pgp_config import EVERY_REQUEST, DeclarationError, RejectedVersion
@@ -22,6 +36,10 @@ CANARY = "canary-7f3a-91bd"
 
 class Colour(Enum):
     RED = "red"
+
+
+class Level(StrEnum):
+    INFO = "info"
 
 
 class Login(BaseModel):
@@ -199,6 +217,39 @@ def test_confidential_texts_are_found_wherever_they_are():
         Pair,
     ]
     assert list(confidential_texts(value)) == list("abcdef")
+
+
+@pytest.mark.parametrize(
+    ("declared", "url", "passwords"),
+    [
+        (PostgresDsn, "postgresql://app:p%2Fw-9f41@db/prod", ["p%2Fw-9f41", "p/w-9f41"]),
+        (PostgresDsn, "postgresql://a:pw-1@one,b@two,c:pw-2@three/prod", ["pw-1", "pw-2"]),
+        (MongoDsn, "mongodb://a:pw-1@one,b:pw-2@two:27017/x", ["pw-1", "pw-2"]),
+        (NatsDsn, "nats://a:pw-1@one:4222", ["pw-1"]),
+        (RedisDsn, "redis://:pw-1@cache:6379/0", ["pw-1"]),
+        (HttpUrl, "https://hook:pw-1@example.com/", ["pw-1"]),
+        (AnyUrl, "amqp://a:%70w-1@mq/", ["%70w-1", "pw-1"]),
+        (list[HttpUrl], "https://hook:pw-1@example.com/", ["pw-1"]),
+    ],
+)
+def test_a_url_with_a_password_is_confidential_and_so_is_the_password(declared, url, passwords):
+    content = json.dumps([url]) if declared == list[HttpUrl] else url
+    assert list(confidential_texts(decode(declared, content.encode()))) == [url, *passwords]
+
+
+def test_a_url_without_a_password_is_configuration():
+    assert list(confidential_texts(decode(HttpUrl, b"https://user@example.com/T0/B0"))) == []
+
+
+def test_what_pydantics_secret_holds_is_confidential_whatever_it_is():
+    for declared, text in ((Secret[str], "a-plain-text"), (Secret[HttpUrl], "https://a.org/T0")):
+        assert list(confidential_texts(decode(declared, text.encode()))) == [text]
+
+
+def test_plain_texts_are_confidential_where_the_name_says_so():
+    value = ["a", {"k": "b"}, Login(user="c", password=SecretStr("d")), Level.INFO, 7]
+    assert list(confidential_texts(value, plain=True)) == list("abcd")
+    assert list(confidential_texts(value)) == ["d"]
 
 
 # promise 15

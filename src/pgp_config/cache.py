@@ -136,6 +136,7 @@ class Spec(Generic[T]):
         freshness: Its own bounds, or None for those of its container.
         grace: Of a key ring, seconds for which the previous version is in use beside a new one;
             None for every other secret.
+        guarded: Whether its name is protected, so that texts of its values are confidential whatever their type.
         sight: Under which key a scope keeps the version that it sees; its value is kept under the spec.
     """
 
@@ -144,7 +145,12 @@ class Spec(Generic[T]):
     dynamic: bool
     freshness: Freshness | None = None
     grace: float | None = None
+    guarded: bool = False
     sight: object = field(init=False, repr=False, default_factory=object)
+
+    def confidential(self, value: T) -> tuple[str, ...]:
+        """Every text in one of its values that no log line may show."""
+        return tuple(self.decoder.texts_of(value, plain=self.guarded))
 
 
 @fact
@@ -1095,7 +1101,7 @@ class Cache:
     def _promoted(self, entry: _Entry, payload: Payload, flight: Flight) -> Known[Any]:
         spec = entry.spec
         value = spec.decoder.decode(payload, refuse_private_keys=spec.dynamic)
-        redactor.learn(spec.name, tuple(spec.decoder.texts_of(value)))
+        redactor.learn(spec.name, spec.confidential(value))
         promoted = Known(value, payload.version, 0, 0, 0, mark=payload.mark)
         return self._confirmed(entry, promoted, flight)
 

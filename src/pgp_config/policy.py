@@ -176,6 +176,13 @@ class ReloadPolicy(Fact):
             object.__setattr__(self, "allowed", dict(self.allowed))
             _refuse_other_classes(self.allowed)
 
+    def protects(self, name: str) -> bool:
+        """Whether a name says that what it holds is a key or a password, also where an exception lets it be dynamic."""
+        return self._glob_of(name) is not None
+
+    def _glob_of(self, name: str) -> str | None:
+        return next((glob for glob in self.protected if fnmatchcase(name.upper(), glob)), None)
+
     def fault_of(self, name: str, *, dynamic: bool = True) -> DeclarationError | None:
         """Why this name may not be declared so, or None if it may.
 
@@ -205,7 +212,7 @@ class ReloadPolicy(Fact):
         )
 
     def _name_fault(self, name: str) -> DeclarationError | None:
-        glob = next((g for g in self.protected if fnmatchcase(name.upper(), g)), None)
+        glob = self._glob_of(name)
         if glob is None or name in (self.exceptions or {}):
             return None
         return DeclarationError(

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 from typing import (
     Annotated,
     Any,
@@ -21,9 +22,22 @@ from typing import (
     get_args,
     get_origin,
 )
+from urllib.parse import unquote
 
-from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import (
+    AnyUrl,
+    BaseModel,
+    MongoDsn,
+    NatsDsn,
+    PostgresDsn,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.errors import PydanticUserError
+from pydantic_core import MultiHostUrl, Url
 
 from pgp_config.errors import DeclarationError, RejectedVersion
 from pgp_config.payload import DamagedVersion, Payload
@@ -32,6 +46,15 @@ T = TypeVar("T")
 
 #: RFC 7468 labels and OpenSSH's own, as `openssl` and `ssh-keygen` write them.
 _PEM_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
+
+#: What a URL is an instance of. Before pydantic 2.10 its own names are annotations of the core's.
+_URLS = tuple(
+    kind
+    for kind in cast(
+        "tuple[Any, ...]", (Url, MultiHostUrl, AnyUrl, PostgresDsn, MongoDsn, NatsDsn)
+    )
+    if isinstance(kind, type)
+)
 
 #: The kinds of pydantic-core schema that hold more than one value.
 _JSON_SCHEMAS = {"model", "dataclass", "typed-dict", "list", "dict", "tuple", "set", "frozenset"}
@@ -126,9 +149,9 @@ class Decoder(Generic[T]):
         del value
         raise RejectedVersion(f"the value given {reason}", remedy="Give a value of that type.")
 
-    def texts_of(self, value: T) -> Iterator[str]:
-        """Every text in a decoded value that no log line may show."""
-        return confidential_texts(value)
+    def texts_of(self, value: T, *, plain: bool = False) -> Iterator[str]:
+        """Every text in a decoded value that no log line may show; see `confidential_texts`."""
+        return confidential_texts(value, plain=plain)
 
     def _attempt(
         self, payload: Payload, *, refuse_private_keys: bool
@@ -178,10 +201,14 @@ def holds_private_key(data: bytes) -> bool:
     return document.get("type") == "service_account" or "private_key" in document
 
 
-def confidential_texts(value: object) -> Iterator[str]:
-    """Every text in a value that no log line may show: what `SecretStr` and bytes hold.
+def confidential_texts(value: object, *, plain: bool = False) -> Iterator[str]:
+    """Every text in a value that no log line may show: what `SecretStr` and bytes hold, and a URL's password.
 
     Bytes that are no UTF-8 are lone surrogates in it, as in file names.
+
+    Args:
+        value: Of any type.
+        plain: Whether texts of the type `str` are confidential too, as the value's name says.
     """
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
@@ -189,9 +216,28 @@ def confidential_texts(value: object) -> Iterator[str]:
         yield from confidential_texts(value.get_secret_value())
     elif isinstance(value, bytes):
         yield value.decode(errors="surrogateescape")
+    elif isinstance(value, Secret):
+        held = value.get_secret_value()
+        yield from [str(held)] if isinstance(held, _URLS) else []
+        yield from confidential_texts(held, plain=True)
+    elif isinstance(value, _URLS):
+        yield from _texts_of_url(value)
+    elif isinstance(value, str):
+        # What an enum allows stands in the source.
+        yield from [value] if plain and not isinstance(value, Enum) else []
     else:
         for part in _parts(value):
-            yield from confidential_texts(part)
+            yield from confidential_texts(part, plain=plain)
+
+
+def _texts_of_url(url: Any) -> Iterator[str]:  # noqa: ANN401  pydantic's URLs have no base in common
+    """The whole of a URL that holds a password, and the password as it stands there and as it is meant."""
+    hosts = url.hosts() if hasattr(url, "hosts") else [{"password": url.password}]
+    passwords = [host["password"] for host in hosts if host["password"]]
+    if passwords:
+        yield str(url)
+    for password in passwords:
+        yield from dict.fromkeys((password, unquote(password, errors="surrogateescape")))
 
 
 def _parts(value: object) -> Iterable[object]:

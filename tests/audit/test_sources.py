@@ -608,6 +608,73 @@ def test_values_that_nobody_declared(audited, source, rule):
 
 
 @pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ('DATABASE_URL = "postgresql://app:Canary3cretPass@db/prod"', "hard-coded-url-password"),
+        ('x = connect("redis://:canary2canary2x9@cache:6379/0")', "hard-coded-url-password"),
+        ('x = b"amqps://a.b+c:canary%40c%2F1@mq.internal"', "hard-coded-url-password"),
+        (
+            'x = "a user:password@ in prose, and https://a:canary-1@b.org"',
+            "hard-coded-url-password",
+        ),
+        ('connect(password="canary2canary2")', "hard-coded-password"),
+        ('connect(db_passwd="Canary.1")', "hard-coded-password"),
+        ('Client(api_key="canary-9f41")', "hard-coded-password"),
+        ('Client(apiKey="canary-9f41")', "hard-coded-password"),
+        ('Client(client_secret="canary-9f41", token=token)', "hard-coded-password"),
+        ('P = "canary2canary2"; connect(password=P)', "hard-coded-password"),
+        ('{"Authorization": "Bearer CanaryQ2mLp8Rt4Zw1Bn7s"}', "hard-coded-bearer"),
+        ('x = b"authorization: bearer canary.eyJhbGciOiJIUzI1NiJ9.e30"', "hard-coded-bearer"),
+    ],
+)
+def test_a_password_or_a_token_that_a_person_may_have_made_up(audited, source, rule):
+    audit = audited(a=source)
+    assert rules(audit) == [("a.py:1", rule)]
+    assert "canary" not in str(audit).lower()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 'postgresql://user:password@db/prod'",
+        "x = 'postgresql://app:db-password@db/prod'",
+        "x = 'postgresql://USER:PASSWORD@db/prod'",
+        "x = 'postgresql://postgres:postgres@db/prod'",
+        "x = 'postgresql://app:{password}@db/prod'",
+        "x = 'postgresql://app:<password>@db/prod'",
+        "x = 'postgresql://app:********@db/prod'",
+        "x = 'postgresql://app:$PGPASSWORD@db/prod'",
+        "x = 'postgresql://app:%(password)s@db/prod'",
+        "x = 'postgresql://app:%s-12345@db/prod'",
+        "x = f'postgresql://app:{password}@db/prod'",
+        "x = 'postgresql://app:changeme1@db/prod'",
+        "x = 'postgresql://app:short@db/prod'",
+        "x = 'postgresql://app:s3cr3t-s3cr3t@localhost/test'",
+        "x = 'postgresql://app:s3cr3t-s3cr3t@127.0.0.1:5432/test'",
+        "x = 'https://app:s3cr3t-s3cr3t@api.example.com/'",
+        "x = 'https://api.org:8443/path@2x'",
+        "x = 'https://api.org/a:1234567@b'",
+        "x = 'Bearer'",
+        "x = 'Bearer authentication_credentials_missing'",
+        "x = 'Bearer {the-token-of-the-caller-1}'",
+        "x = 'Bearer your-token-goes-here-1234567890'",
+        "x = f'Bearer {token}'",
+        "connect(password='password')",
+        "connect(password='correct horse 1')",
+        "connect(password='hunter2')",
+        "connect(password='<password-1>')",
+        "connect(password='my-password1')",
+        "connect(password=password, token=None, secret=7)",
+        "Client(token='csrfmiddlewaretoken')",
+        "Client(api_key='X-Api-Key-Header')",
+        "Client(max_tokens='canary-9f41')",
+    ],
+)
+def test_what_stands_for_a_password_or_is_one_of_the_own_machine(audited, source):
+    assert rules(audited(a=source)) == []
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "password = 'hunter2'",

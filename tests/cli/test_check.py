@@ -10,6 +10,10 @@ from pgp_config.errors import DeclarationError
 
 CANARY = "canary-9c41"
 ACCESSOR = "roles/secretmanager.secretAccessor"
+ADDER = "roles/secretmanager.secretVersionAdder"
+MANAGER = "roles/secretmanager.secretVersionManager"
+VIEWER = "roles/secretmanager.viewer"
+ROBOT = "serviceAccount:shop@local.iam.gserviceaccount.com"
 
 
 def codes(found):
@@ -194,10 +198,9 @@ def test_a_container_instance_is_checked_where_it_reads(document):
 
 
 def test_what_iam_allows_beyond_need_is_told(document, run, identity, url):
-    one = "serviceAccount:shop@local.iam.gserviceaccount.com"
+    one = ROBOT
     for grant in (
         (ACCESSOR, one, "API_KEY"),
-        ("roles/viewer", "allUsers", "API_KEY"),
         (ACCESSOR, "allAuthenticatedUsers", "FEE"),
         ("roles/secretmanager.admin", "user:ops@example.com", "API_KEY"),
         ("roles/secretmanager.admin", "user:ops@example.com", "FEE"),
@@ -225,6 +228,85 @@ def test_what_iam_allows_beyond_need_is_told(document, run, identity, url):
     assert len([one for one in found["findings"] if one["code"] == "project-wide"]) == 2
     shown = run("check", "shop:Shop", "--source", url).stdout
     assert "! warning wide-role: API_KEY, FEE\n  user:ops@example.com has" in shown
+
+
+@pytest.mark.parametrize(
+    ("role", "member", "severity", "code"),
+    [
+        (MANAGER, "allUsers", "error", "public"),
+        (ADDER, "allAuthenticatedUsers", "error", "public"),
+        (VIEWER, "allUsers", "warning", "public"),
+        (ADDER, ROBOT, "warning", "wide-role"),
+        (MANAGER, ROBOT, "warning", "wide-role"),
+        ("roles/editor", ROBOT, "warning", "wide-role"),
+        ("roles/secretmanager.editor", ROBOT, "warning", "wide-role"),
+        ("roles/iam.securityAdmin", ROBOT, "warning", "wide-role"),
+        (MANAGER, "projectEditor:local", "warning", "wide-member"),
+        (VIEWER, ROBOT, "note", "lists"),
+        ("roles/viewer", ROBOT, "note", "lists"),
+    ],
+)
+def test_a_role_on_a_secret_that_changes_or_lists_is_told(
+    document, identity, source, role, member, severity, code
+):
+    identity.grant(role, member, "FEE")
+    found = document("check", "shop:Shop", "--source", source, code=int(severity != "note"))
+    assert codes(found) == {(severity, code, "FEE")}
+    (finding,) = found["findings"]
+    assert finding["what"].startswith(f"{member} has {role}: ")
+    assert (" read it" in finding["what"]) is False
+
+
+@pytest.mark.parametrize(
+    ("role", "member"),
+    [
+        (ADDER, "user:ops@example.com"),
+        (MANAGER, "group:ops@example.com"),
+        (VIEWER, "user:ops@example.com"),
+        (VIEWER, "domain:example.com"),
+        ("roles/run.admin", "allUsers"),
+    ],
+)
+def test_operators_who_rotate_one_secret_or_look_at_it_are_none(
+    document, identity, source, role, member
+):
+    identity.grant(role, member, "FEE")
+    assert document("check", "shop:Shop", "--source", source)["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("role", "member", "severity", "code"),
+    [
+        ("roles/editor", ROBOT, "warning", "project-wide"),
+        ("roles/resourcemanager.projectIamAdmin", ROBOT, "warning", "project-wide"),
+        ("roles/iam.securityAdmin", ROBOT, "warning", "project-wide"),
+        (ADDER, ROBOT, "warning", "project-wide"),
+        (MANAGER, "group:ops@example.com", "warning", "project-wide"),
+        ("roles/editor", "user:dev@example.com", "warning", "project-wide"),
+        ("roles/editor", "allUsers", "error", "public"),
+        (
+            "roles/editor",
+            "serviceAccount:7@cloudservices.gserviceaccount.com",
+            "note",
+            "google-agent",
+        ),
+        ("roles/viewer", "allUsers", "warning", "public"),
+        (VIEWER, ROBOT, "note", "lists"),
+        ("roles/viewer", ROBOT, "note", "lists"),
+    ],
+)
+def test_a_role_on_the_project_that_changes_or_lists_is_told(
+    document, identity, source, role, member, severity, code
+):
+    identity.grant(role, member)
+    found = document("check", "shop:Shop", "--source", source, code=int(severity != "note"))
+    assert codes(found) == {(severity, code, None)}
+
+
+def test_people_who_may_look_at_the_whole_project_are_none(document, identity, source):
+    identity.grant(VIEWER, "group:ops@example.com")
+    identity.grant("roles/viewer", "user:dev@example.com")
+    assert document("check", "shop:Shop", "--source", source)["findings"] == []
 
 
 def test_a_condition_is_told(document, identity, source):

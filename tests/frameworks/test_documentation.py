@@ -13,8 +13,8 @@ SECRETS = """
 from pgp_config import DynamicSecret, Memory, SecretContainer, StaticSecret
 
 class Shop(SecretContainer):
-    api_key = DynamicSecret("API_KEY", str)
-    seal = StaticSecret("SEAL", str)
+    api_key = DynamicSecret("API_KEY")
+    seal = StaticSecret("SEAL")
 
 secrets = Shop(source=Memory({"API_KEY": "k-1", "SEAL": "s-1"}))
 """
@@ -58,8 +58,10 @@ def project(tmp_path):
         IMPORTS_OF_COMMAND + text["shop/management/commands/report.py"]
     )
     text["tasks.py"] = text["tasks.py"].replace("redis://…", "memory://")
-    text["tasks.py"] += "\ndef charge(order, key):\n    print(order, key)\n"
-    text["job.py"] = text["job.py"].replace("    ...", "    print(secrets.api_key())")
+    text["tasks.py"] += "\ndef charge(order, key):\n    print(order, key.get_secret_value())\n"
+    text["job.py"] = text["job.py"].replace(
+        "    ...", "    print(secrets.api_key().get_secret_value())"
+    )
     for name, content in text.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

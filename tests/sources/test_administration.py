@@ -287,8 +287,12 @@ def test_what_may_not_be_looked_at_is_told_as_such(on_google, secret_manager, me
         ("roles/secretmanager.secretAccessor", "reads"),
         ("roles/secretmanager.admin", "manages"),
         ("roles/owner", "manages"),
-        ("roles/editor", "none"),
-        ("roles/secretmanager.viewer", "none"),
+        ("roles/editor", "changes"),
+        ("roles/iam.securityAdmin", "changes"),
+        ("roles/secretmanager.secretVersionAdder", "changes"),
+        ("roles/secretmanager.viewer", "lists"),
+        ("roles/viewer", "lists"),
+        ("roles/run.admin", "none"),
         ("organizations/7/roles/mine", "unknown"),
     ],
 )
@@ -309,3 +313,17 @@ def test_roles_differ_in_what_they_allow(role, width):
 )
 def test_members_differ_in_how_many_they_are(member, reach):
     assert roles.reach_of(member) == reach
+
+
+@pytest.mark.parametrize(
+    ("member", "is_program"),
+    [
+        ("serviceAccount:x@p.iam.gserviceaccount.com", True),
+        ("principal://iam.googleapis.com/projects/7/x/global/workloadIdentityPools/p/a", True),
+        ("principal://iam.googleapis.com/locations/global/workforcePools/p/subject/a", False),
+        ("user:serviceAccount@example.com", False),
+        ("group:x@example.com", False),
+    ],
+)
+def test_programs_are_told_from_people(member, is_program):
+    assert roles.is_program(member) == is_program

@@ -42,6 +42,14 @@ _SHAPES = {
         r"|glpat-[A-Za-z0-9_-]{20}|AIza[A-Za-z0-9_-]{35}|xox[abeprs]-[A-Za-z0-9-]{20}|[rs]k_live_[A-Za-z0-9]{20})"
     ),
     "hard-coded-api-key": re.compile(r"(?<![A-Z0-9-])([A-Z0-9]{7}-){3}[A-Z0-9]{7}(?![A-Z0-9-])"),
+    "hard-coded-url-password": re.compile(
+        r"\b[a-z][a-z0-9+.-]{1,30}://(?P<user>[^\s/?#@:\"']{0,100}):(?P<value>[^\s/?#@:\"']{6,200})@"
+        r"(?!localhost\b|127\.|0\.0\.0\.0|\[::1\]|([a-z0-9-]+\.)*example\b)",
+        re.IGNORECASE,
+    ),
+    "hard-coded-bearer": re.compile(
+        r"\bBearer +(?=\S*\d)(?P<value>[A-Za-z0-9._~+/-]{20,}=*)", re.IGNORECASE
+    ),
 }
 
 #: What a file has to hold, in small letters, for one of these to be in it: a search for them all takes as long as parsing.
@@ -49,6 +57,7 @@ SHAPE_WORDS = (
     "private key-----",
     "hooks.slack.com",
     *("/v2/", "/v3/", ".quiknode.pro/", "key=", "token="),
+    "bearer ",
     *(
         "akia",
         "gho_",
@@ -69,6 +78,7 @@ SHAPE_PATTERNS = (
     re.compile(rb"[0-9a-f]{64}"),
     re.compile(rb"[0-9]{6,12}:[a-z0-9_-]{35}"),
     re.compile(rb"[a-z0-9]{7}-[a-z0-9]{7}-[a-z0-9]{7}-"),
+    re.compile(rb"://[^\s/@:]{0,100}:[^\s/@:]{6,200}@"),
 )
 
 #: What a name says that is given 64 hexadecimal digits which are no key; and what it says of a key all the same.
@@ -84,11 +94,21 @@ _STANDS_FOR = re.compile(
     re.IGNORECASE,
 )
 
+#: What stands for a password, or begins an expression that gives it: `{…}`, `<…>`, `$PASSWORD`, `%s`, `%(name)s`.
+_TO_FILL_IN = re.compile(
+    r"[{}<>$*()\[\]…]|\.{3}|%s|x{3}|^(my|the|some|db|user)?[-_]?(passw(or)?d|passphrase|secret|token)\d?$",
+    re.IGNORECASE,
+)
+
 #: What generators make values of.
 _ALPHABET = re.compile(r"[A-Za-z0-9+/=_.~:-]+")
 
 #: Characters that a random value has at least, and bits of each of them.
 _LENGTH, _BITS = 16, 3.0
+
+#: Arguments that are given a password or a key, and characters that one has at least which a person has made up.
+_ARGUMENTS = re.compile(r"(^|_)(password|passwd|passphrase|secret|token|api_?key)$", re.IGNORECASE)
+_TYPED_LENGTH = 8
 
 #: What is called with values that are none: those of a test, and reasons.
 _HARMLESS = frozenset({"request_scope", "ReloadPolicy"})
@@ -105,10 +125,27 @@ def shaped_values(module: Module, names: Names) -> Iterator[Hit]:
     given = _names_given(module)
     for node, text in module.texts():
         for rule, shape in _SHAPES.items():
-            if shape.search(text) and not (
+            if _has_value(shape, text) and not (
                 rule == _HEX and _is_digest(given.get(id(node), []), strict=names.strict)
             ):
                 yield Hit(module, node, rule, "a literal looks like a key", _STORE)
+
+
+def _has_value(shape: re.Pattern[str], text: str) -> bool:
+    """Whether a text has something of that shape which stands for nothing else."""
+    return any(map(_is_meant, shape.finditer(text)))
+
+
+def _is_meant(found: re.Match[str]) -> bool:
+    parts = found.groupdict()
+    value = parts.get("value")
+    if value is None:
+        return True
+    return value != parts.get("user") and not _is_placeholder(value)
+
+
+def _is_placeholder(value: str) -> bool:
+    return _STANDS_FOR.search(value) is not None or _TO_FILL_IN.search(value) is not None
 
 
 def _names_given(module: Module) -> dict[int, list[str]]:
@@ -146,6 +183,9 @@ def named_values(program: Program, module: Module, names: Names) -> Iterator[Hit
         elif says_secret(name) and _is_random(value):
             text = f"a literal that looks random is given to {name}"
             yield Hit(module, place, "hard-coded-secret", text, _STORE)
+        elif isinstance(place, ast.keyword) and _ARGUMENTS.search(name) and _is_typed(value):
+            text = f"a literal is given to the argument {name}"
+            yield Hit(module, place, "hard-coded-password", text, _STORE)
         elif name.upper().endswith("_URL") and names.owns(_host(value)):
             yield Hit(
                 module,
@@ -180,7 +220,7 @@ def _is_label(name: str, value: str) -> bool:
 
 def _is_random(value: str) -> bool:
     """Whether a text looks made by a generator: letters and digits, long, of many characters."""
-    if any(shape.search(value) for shape in _SHAPES.values()):
+    if any(_has_value(shape, value) for shape in _SHAPES.values()):
         return False  # it is told by its shape already, or is a digest
     if len(value) < _LENGTH or _STANDS_FOR.search(value) or not _ALPHABET.fullmatch(value):
         return False
@@ -188,6 +228,13 @@ def _is_random(value: str) -> bool:
         return False
     shares = [count / len(value) for count in Counter(value).values()]
     return -sum(share * math.log2(share) for share in shares) >= _BITS
+
+
+def _is_typed(value: str) -> bool:
+    """Whether a text looks like a password that a person has made up: letters and digits, and no words or names."""
+    if len(value) < _TYPED_LENGTH or _is_placeholder(value) or any(map(str.isspace, value)):
+        return False
+    return re.search(r"\d", value) is not None and re.search(r"[A-Za-z]", value) is not None
 
 
 def _given(module: Module) -> Iterator[tuple[ast.AST, str, ast.expr, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pgp_config.checks.findings import Finding
@@ -9,6 +10,7 @@ from pgp_config.checks.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pgp_config.checks.findings import Severity
     from pgp_config.sources.administration import Grant, Rights
 
 _LEAST = (
@@ -17,18 +19,48 @@ _LEAST = (
 )
 
 
+_FEWER = (
+    "Grant it on the secrets that it needs, one by one, and take it away from the project: gcloud projects "
+    "remove-iam-policy-binding …."
+)
+_OWNERS = "Keep owners few."
+_AGENT = "Leave it while Google deploys something in this project, which it does as this account."
+_LISTING = (
+    "Fine for a job that looks after them, as pgp-config check does. A service never lists: take it away, there are 600 "
+    "such calls a minute for the whole project."
+)
+
+#: What a role lets somebody do, by its width; of a custom one the worst is taken.
+_MAY = {
+    "lists": "see which versions there are of {}",
+    "reads": "read {}",
+    "changes": "change {}, or who reads it",
+    "manages": "read and change {}",
+    "unknown": "read {}",
+}
+
+#: Google deploys as this account in each project, and makes it an editor.
+_OF_GOOGLE = re.compile(r"serviceAccount:\d+@cloudservices\.gserviceaccount\.com")
+
+
 def of_secret(name: str, grants: Iterable[Grant]) -> Iterator[Finding]:
     """What is too wide in the policy of a secret."""
     for grant in grants:
         has = f"{grant.member} has {grant.role}{_condition(grant)}"
-        if grant.reach == "public" and grant.width != "none":
-            yield Finding("public", "error", name, f"{has}: anybody may read it", _LEAST)
+        may = _MAY.get(grant.width, "").format("it")
+        if not may:
+            continue
+        if grant.reach == "public":
+            yield _public(grant, name, f"{has}: anybody may {may}", _LEAST)
         elif grant.width == "manages":
             what = f"{has}: it reads, changes, deletes and gives away"
             yield Finding("wide-role", "warning", name, what, _LEAST)
-        elif grant.reach == "many" and grant.width == "reads":
-            what = f"{has}: many may read it"
-            yield Finding("wide-member", "warning", name, what, _LEAST)
+        elif grant.reach == "many" and grant.width in ("reads", "changes"):
+            yield Finding("wide-member", "warning", name, f"{has}: many may {may}", _LEAST)
+        elif grant.width == "changes" and grant.program:
+            yield Finding("wide-role", "warning", name, f"{has}: it may {may}", _LEAST)
+        elif grant.width == "lists" and grant.program:
+            yield Finding("lists", "note", name, f"{has}: it may {may}", _LISTING)
         elif grant.width == "unknown":
             yield Finding(
                 "custom-role",
@@ -46,19 +78,25 @@ def of_project(grants: Iterable[Grant]) -> Iterator[Finding]:
         if grant.width in ("none", "unknown"):
             continue
         has = f"{grant.member} has {grant.role}{_condition(grant)} on the whole project"
+        may = _MAY[grant.width].format("every secret")
         if grant.reach == "public":
-            yield Finding("public", "error", None, f"{has}: anybody may read every secret", _FEWER)
-        elif grant.role != "roles/owner" or grant.member.startswith("serviceAccount:"):
-            yield Finding("project-wide", "warning", None, f"{has}: it reads every secret", _FEWER)
+            yield _public(grant, None, f"{has}: anybody may {may}", _FEWER)
+        elif grant.width == "lists":
+            if grant.program:
+                yield Finding("lists", "note", None, f"{has}: it may {may}", _LISTING)
+        elif grant.role == "roles/owner" and not grant.program:
+            yield Finding("project-owner", "note", None, f"{has}: it may {may}", _OWNERS)
+        elif grant.width == "changes" and _OF_GOOGLE.fullmatch(grant.member):
+            what = f"{has}: it may {may}, and Google deploys as it"
+            yield Finding("google-agent", "note", None, what, _AGENT)
         else:
-            yield Finding("project-owner", "note", None, f"{has}: it reads every secret", _OWNERS)
+            yield Finding("project-wide", "warning", None, f"{has}: it may {may}", _FEWER)
 
 
-_FEWER = (
-    "Grant it on the secrets that it needs, one by one, and take it away from the project: gcloud projects "
-    "remove-iam-policy-binding …."
-)
-_OWNERS = "Keep owners few."
+def _public(grant: Grant, secret: str | None, what: str, remedy: str) -> Finding:
+    """What everybody has: to see which versions there are gives nothing away but that."""
+    severity: Severity = "warning" if grant.width == "lists" else "error"
+    return Finding("public", severity, secret, what, remedy)
 
 
 def of_identity(rights: Mapping[str, Rights]) -> Iterator[Finding]:

@@ -109,7 +109,7 @@ class _Operations:
         self._freshness = freshness
         self._reporter = reporter
         for secret in secrets_of(self.providers.values()):
-            secret.bind(cache, freshness)
+            secret.bind(cache, freshness, guarded=policy.protects(secret.name))
         names = {id(provider): name for name, provider in self.providers.items()}
         made = objects_of(self.providers.values())
         self._registries = tuple(each.bind(cache, names.get(id(each))) for each in made)

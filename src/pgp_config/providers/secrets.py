@@ -20,6 +20,7 @@ from pgp_config.errors import (
 from pgp_config.events import StaticReadRefused
 from pgp_config.payload import Versioned
 from pgp_config.policy import refuse_other_than_freshness
+from pgp_config.redaction import redactor
 from pgp_config.scopes import Scope, current_scope, declared_names, lone_scope, open_scope
 
 if TYPE_CHECKING:
@@ -169,15 +170,16 @@ class SecretProvider(providers.Provider[T]):
         """The class name of the container instance that it belongs to, if it does."""
         return None if self._cache is None else self._cache.container
 
-    def bind(self, cache: Cache, default: Freshness) -> None:
+    def bind(self, cache: Cache, default: Freshness, *, guarded: bool) -> None:
         """Read through this cache from now on; called by the container that owns the provider.
 
         Args:
             cache: The container's cache.
             default: The container's freshness, for secrets that declare none.
+            guarded: Whether the container's policy protects its name.
         """
         # A copy of the spec: instances of one container class share nothing.
-        self._set_up(replace(self._spec), cache)
+        self._set_up(replace(self._spec, guarded=guarded), cache)
         cache.add(self._spec, self._spec.freshness or default)
 
     # -- reading -----------------------------------------------------------------------------
@@ -329,7 +331,9 @@ class SecretProvider(providers.Provider[T]):
             DeclarationError: If a dynamic secret would take the place of a static one.
         """
         if not isinstance(provider, providers.Provider):
-            provider = GivenValue(self._given(provider))
+            given = self._given(provider)
+            redactor.learn(self.name, self._spec.confidential(given))
+            provider = GivenValue(given)
         self._refuse_override(provider)
         context: providers.OverridingContext[Self] = super().override(provider)
         self._choose_key()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pgp_config.errors import DeclarationError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 #: The states of a version.
 ENABLED, DISABLED, DESTROYED = "enabled", "disabled", "destroyed"
+
+#: What a role allows with secrets; "changes" is beside "reads" and not above it.
+Width: TypeAlias = Literal["none", "lists", "reads", "changes", "manages", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,20 @@ class Grant:
     Attributes:
         role: As the store calls it.
         member: Who has it.
-        width: "none" (reads no value), "reads", "manages" (reads, and changes or gives away), or "unknown".
+        width: "none", "lists" (sees which there are), "reads" (values), "changes" (adds versions or gives away, and
+            reads no value), "manages" (reads, and changes or gives away), or "unknown".
         reach: "one" (a person, a service account, a group), "many" (a whole domain, or all who have another role), or
             "public".
         conditional: Whether it holds under a condition only.
+        program: Whether the member is a program, and neither a person nor a group.
     """
 
     role: str
     member: str
-    width: Literal["none", "reads", "manages", "unknown"]
+    width: Width
     reach: Literal["one", "many", "public"] = "one"
     conditional: bool = False
+    program: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from pgp_config.providers.key_rings import KeyRing
 from pgp_config.providers.secrets import SecretProvider
 from pgp_config.redaction import Redactor
 from pgp_config.scopes import Scope
-from pgp_config.secret import confidential_texts
 from pgp_config.testing.values import Values
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ class LeakWatch:
         for spec in cache.specs():
             known = cache.current(spec)
             if known is not None:
-                self.values.learn(spec.name, spec.decoder.texts_of(known.value))
+                self.values.learn(spec.name, spec.confidential(known.value))
 
     def _noting_values(
         self, learn: Callable[[Redactor, str, tuple[str, ...]], None]
@@ -198,7 +197,7 @@ class LeakWatch:
         @wraps(give)
         def noted(secret: SecretProvider[Any], value: object) -> object:
             given = give(secret, value)
-            self.values.learn(secret.name, confidential_texts(given))
+            self.values.learn(secret.name, secret.spec.confidential(given))
             return given
 
         return noted
