@@ -124,6 +124,12 @@ def _markdown_to_rst(*arguments: Any) -> None:  # noqa: ANN401  of six, only the
     lines[:] = "\n".join(lines).split("\n")
 
 
+def _errors_on_their_page(_: Sphinx, docname: str, source: list[str]) -> None:
+    """The sections of errors are a file of the package, to which GitHub's readers go; here they are on docs/errors.md."""
+    if docname.startswith("docs/"):
+        source[0] = source[0].replace("](../src/pgp_config/errors.md#", "](errors.md#")
+
+
 def _what_this_checkout_has(app: Sphinx, docname: str, source: list[str]) -> None:
     """No link to the results of benchmarks before a run was kept; no pattern of pages that are not there yet."""
     folder = app.srcdir / "docs"
@@ -140,6 +146,7 @@ def _what_this_checkout_has(app: Sphinx, docname: str, source: list[str]) -> Non
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _markdown_to_rst)
+    app.connect("source-read", _errors_on_their_page)
     app.connect("source-read", _what_this_checkout_has)
     app.connect("missing-reference", _at_the_front_door)
     return {"parallel_read_safe": True}
