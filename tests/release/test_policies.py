@@ -23,6 +23,20 @@ def test_the_policies_name_every_distribution_and_its_front_door(found):
         assert f"`{one.packages[0]}`" in POLICIES
 
 
+def test_the_policies_name_every_module_of_the_reference():
+    said = r"^\.\. auto\w+:: (pgp_config[\w.]*)\.\w+$"
+    pages = (ROOT / "docs" / "api").glob("*.md")
+    modules = {
+        each for page in pages for each in re.findall(said, page.read_text("utf-8"), re.MULTILINE)
+    }
+    row = next(line for line in POLICIES.splitlines() if line.startswith("| Python | the names"))
+    named = {*re.findall(r"`(pgp_config[\w.*]*)`", row)}
+    assert {"pgp_config", "pgp_config_vault", "pgp_config.integrations.celery"} <= modules
+    assert {
+        each for each in modules - named if f"{each.rpartition('.')[0]}.*" not in named
+    } == set()
+
+
 def test_the_policies_name_the_supported_pythons(found):
     classifiers = "\n".join(found[0].project["classifiers"])
     supported = re.findall(
