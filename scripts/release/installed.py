@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from release.building import Workplace, export
 from release.distributions import ROOT, runtime_requirements
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 LOCK = ROOT / "requirements" / "dev.txt"
 
-#: The front door, the command, both adapters with servers, and the examples of the README.
+#: The front door, the command, a new service by `init` and by the tutorial, both adapters with servers, and the
+#: examples of the README.
 SELECTION = (
     "tests/test_front_door.py",
     "tests/test_cli.py",
     "tests/test_cost.py",
+    "tests/cli/test_init.py",
+    "tests/site/test_tutorial.py",
     "tests/adapters/test_contract.py",
     "adapters/flask",
     "adapters/fastapi",
@@ -30,14 +34,17 @@ SELECTION = (
 )
 SELECTION_NEEDS = (
     "cryptography",
+    "gunicorn",
     "httpx",
     "httpx2",  # starlette's test client
     "hypothesis",
     "itsdangerous",
+    "mypy",
     "pytest",
     "pytest-asyncio",
     "pytest-randomly",
     "requests",
+    "ruff",
     "sybil",
     "tenacity",
     "uvicorn",
@@ -129,6 +136,33 @@ def on_python(place: Workplace, version: str) -> None:
     wheels = [place.wheel(one) for one in place.libraries]
     made.install("--constraint", LOCK, *wheels, *test_needs())
     _test(place, made, ["tests", "adapters"])
+
+
+def newest(place: Workplace) -> None:
+    """The same with the newest versions of others that there are today, whatever the lock says."""
+    made = Environment(place.scratch / "newest", find_python("3.11"))
+    wheels = [place.wheel(one) for one in place.libraries]
+    made.install("--resolution", "highest", "--upgrade", *wheels, *test_needs())
+    for line in newer_than(LOCK.read_text("utf-8"), made.frozen()):
+        print(f"  {line}")
+    _test(place, made, ["tests", "adapters"])
+
+
+def newer_than(lock: str, frozen: str) -> list[str]:
+    """What is there in another version than the lock's, such as `flask 3.1.2 -> 3.2.0`.
+
+    Args:
+        lock: The text of a requirements file; its hashes are not looked at.
+        frozen: What `pip freeze` prints.
+    """
+    pin = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+    locked = {canonicalize_name(name): version for name, version in pin.findall(lock)}
+    found = ((canonicalize_name(name), version) for name, version in pin.findall(frozen))
+    return [
+        f"{name} {locked[name]} -> {version}"
+        for name, version in found
+        if locked.get(name, version) != version
+    ]
 
 
 def oldest(place: Workplace) -> None:
