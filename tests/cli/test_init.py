@@ -78,7 +78,9 @@ def test_a_new_service_passes_its_own_tests_at_once(run, tmp_path, framework):
 def test_our_own_versions_are_bound_as_the_policies_say(
     run, tmp_path, monkeypatch, installed, bound
 ):
-    module = importlib.import_module("pgp_config.cli.init")  # the package has the command of that name
+    module = importlib.import_module(
+        "pgp_config.cli.init"
+    )  # the package has the command of that name
     monkeypatch.setattr(module, "version", {"pgp-config": installed}.__getitem__)
     run("shop", "--framework", "fastapi")
     project = tomllib.loads((tmp_path / "shop" / "pyproject.toml").read_text())["project"]

@@ -52,6 +52,21 @@ def test_the_policies_name_every_step():
     assert {*re.findall(r"`([a-z]+)`", table)} >= {*STEPS}
 
 
+def test_ci_runs_the_quick_steps_that_the_policies_name():
+    from release.__main__ import QUICK
+
+    said = re.search(r"without arguments it is what CI runs of it \(([^)]+)\)", POLICIES)[1]
+    assert re.findall(r"`(\w+)`", said) == [*QUICK]
+
+
+def test_what_is_newer_than_the_lock_is_told():
+    from release.installed import newer_than
+
+    lock = "Flask==3.1.2 \\\n    --hash=sha256:00\ndjango==5.2 ; python_version < '3.12'\ndjango==6.1\nmoto[server]==5.1\n"
+    frozen = "django==5.2\nflask==3.2.0\nmoto==5.2\nnot-locked==1\n-e /somewhere\n"
+    assert newer_than(lock, frozen) == ["flask 3.1.2 -> 3.2.0", "moto 5.1 -> 5.2"]
+
+
 def test_the_version_that_is_released_gets_security_fixes(found):
     minor = ".".join(found[0].version.split(".")[:2])
     assert f"| {minor} | yes |" in SECURITY
