@@ -2,7 +2,7 @@
 
 The source folder is the repository, so that a link between two Markdown files is the same for a reader of
 GitHub and for the site, and README.md, CONTRIBUTING.md and the READMEs of the parts are pages whose links are
-checked like those of docs/. The network is not asked for anything.
+checked like those of docs/. The network is not asked for anything, but by `scripts/docs --links`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,12 @@ napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 python_display_short_literal_types = True
 add_module_names = False
+
+# -- scripts/docs --links -------------------------------------------------------------------------
+
+linkcheck_ignore = [r"http://127\.0\.0\.1\b"]  # what a reader has started
+linkcheck_anchors = False  # many sites make theirs by a script
+linkcheck_timeout = 20  # seconds
 
 # -- the pages ------------------------------------------------------------------------------------
 

@@ -98,6 +98,11 @@ def test_scripts_docs_builds_it_the_same_way():
     assert "-c docs -b html -n -W --keep-going -q" in script
 
 
+def test_scripts_docs_asks_for_external_links_where_it_is_told_to():
+    script = (ROOT / "scripts" / "docs").read_text()
+    assert re.search(r"--links\)\n +sphinx-build -c docs -b linkcheck -q ", script)
+
+
 def test_its_address_leads_to_the_first_page(site):
     assert "url=docs/index.html" in (site / "index.html").read_text()
     assert (site / "docs" / "index.html").is_file()
