@@ -39,8 +39,10 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
         (
             FetchFailed("Split2", "KEY", ERROR, 2.0),
             "WARNING",
-            "Could not fetch KEY in Split2: is down. Wait. Asked again in 2.0 s at the earliest. "
-            "(pgp-config explain SecretUnavailable)",
+            (
+                "Could not fetch KEY in Split2: is down. Wait. Asked again in 2.0 s at the earliest. "
+                "(pgp-config explain SecretUnavailable)"
+            ),
         ),
         (
             ServedStale("Split2", "KEY", 7, 61.4),
