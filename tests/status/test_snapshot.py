@@ -266,7 +266,7 @@ def test_a_lasting_outage_is_an_event_once_in_a_while_and_counted_each_time(
     assert len([text for text in texts(status) if text.startswith("Served stale")]) == 2
 
 
-def test_a_disabled_newest_version_is_told_of(shop, secret, source, clock):
+def test_a_disabled_newest_version_is_told_of(shop, status, secret, source, clock):
     shop.load()
     source.add("FEE", "31337002")
     disabled = SecretDisabled("version 2 is disabled", remedy="Enable it.", secret="FEE")
@@ -279,6 +279,10 @@ def test_a_disabled_newest_version_is_told_of(shop, secret, source, clock):
     assert (
         row["last_error"]["text"] == "The newest version of FEE is disabled: version 1 is served"
     )
+    (fee,) = (each for each in words_of(status.snapshot())["secrets"] if each["name"] == "FEE")
+    assert fee["error_note"].endswith(
+        "version 1 is served"
+    )  # no error, and no command explains it
 
 
 def test_what_could_not_be_built_is_the_trouble_of_each_of_its_secrets(make, source, clock):
