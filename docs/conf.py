@@ -2,7 +2,7 @@
 
 The source folder is the repository, so that a link between two Markdown files is the same for a reader of
 GitHub and for the site, and README.md, CONTRIBUTING.md and the READMEs of the parts are pages whose links are
-checked like those of docs/. The network is not asked for anything.
+checked like those of docs/. The network is not asked for anything, but by `scripts/docs --links`.
 """
 
 from __future__ import annotations
@@ -73,6 +73,12 @@ python_use_unqualified_type_names = True
 python_display_short_literal_types = True
 add_module_names = False
 
+# -- scripts/docs --links -------------------------------------------------------------------------
+
+linkcheck_ignore = [r"http://127\.0\.0\.1\b"]  # what a reader has started
+linkcheck_anchors = False  # many sites make theirs by a script
+linkcheck_timeout = 20  # seconds
+
 # -- the pages ------------------------------------------------------------------------------------
 
 html_theme = "furo"
@@ -124,6 +130,12 @@ def _markdown_to_rst(*arguments: Any) -> None:  # noqa: ANN401  of six, only the
     lines[:] = "\n".join(lines).split("\n")
 
 
+def _errors_on_their_page(_: Sphinx, docname: str, source: list[str]) -> None:
+    """The sections of errors are a file of the package, to which GitHub's readers go; here they are on docs/errors.md."""
+    if docname.startswith("docs/"):
+        source[0] = source[0].replace("](../src/pgp_config/errors.md#", "](errors.md#")
+
+
 def _what_this_checkout_has(app: Sphinx, docname: str, source: list[str]) -> None:
     """No link to the results of benchmarks before a run was kept; no pattern of pages that are not there yet."""
     folder = app.srcdir / "docs"
@@ -140,6 +152,7 @@ def _what_this_checkout_has(app: Sphinx, docname: str, source: list[str]) -> Non
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _markdown_to_rst)
+    app.connect("source-read", _errors_on_their_page)
     app.connect("source-read", _what_this_checkout_has)
     app.connect("missing-reference", _at_the_front_door)
     return {"parallel_read_safe": True}

@@ -103,7 +103,7 @@ def test_answers_are_not_cached_and_a_503_says_when_to_try_again(loaded):
 def test_an_unusable_secrets_cause_is_logged_and_not_told(caplog):
     answer = unavailable(SecretUnavailable("the cause", remedy="Mend it.", secret="HEALTH_KEY"))
     assert answer == (503, {"error": "temporarily unavailable"})
-    assert "HEALTH_KEY: the cause. Mend it." in caplog.text
+    assert "HEALTH_KEY: the cause. Mend it. (pgp-config explain " in caplog.text
 
 
 def test_where_the_pages_are():

@@ -39,7 +39,10 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
         (
             FetchFailed("Split2", "KEY", ERROR, 2.0),
             "WARNING",
-            "Could not fetch KEY in Split2: is down. Wait. Asked again in 2.0 s at the earliest.",
+            (
+                "Could not fetch KEY in Split2: is down. Wait. Asked again in 2.0 s at the earliest. "
+                "(pgp-config explain SecretUnavailable)"
+            ),
         ),
         (
             ServedStale("Split2", "KEY", 7, 61.4),
@@ -54,7 +57,7 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
         (
             VersionRejected("Split2", "KEY", 8, ERROR),
             "ERROR",
-            "Rejected a version: KEY in Split2: is down. Wait.",
+            "Rejected a version: KEY in Split2: is down. Wait. (pgp-config explain SecretUnavailable)",
         ),
         (
             StaticAnnounced("Split2", "KEY", 8),

@@ -398,6 +398,7 @@ def test_a_failed_load_is_answered_with_503_and_tried_again(secrets, source, cap
     assert int(answer.headers["Content-Length"]) == len(body)
     assert json.loads(body) == {"error": "temporarily unavailable"}
     assert "WSGI_FIXED in Service: the cause-canary" in caplog.text
+    assert caplog.text.rstrip().endswith("(pgp-config explain StartupError SecretForbidden)")
     source.fail("WSGI_FIXED", None)
     assert Answer(app).read() == "hello"
 

@@ -46,9 +46,10 @@ STEPS: dict[str, Step] = {
     "sbom": supply.sbom,
     "wheels": wheels,
     "oldest": installed.oldest,
+    "newest": installed.newest,
 }
 #: What CI runs.
-QUICK = ("agree", "build", "installed")
+QUICK = ("agree", "build", "installed", "licences", "sbom")
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from release.building import Workplace, export
 from release.distributions import ROOT, runtime_requirements
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 LOCK = ROOT / "requirements" / "dev.txt"
 
-#: The front door, the command, both adapters with servers, and the examples of the README.
+#: The front door, the command, a new service by `init` and by the tutorial, both adapters with servers, and the
+#: examples of the README.
 SELECTION = (
     "tests/test_front_door.py",
     "tests/test_cli.py",
     "tests/test_cost.py",
+    "tests/cli/test_init.py",
+    "tests/site/test_tutorial.py",
     "tests/adapters/test_contract.py",
     "adapters/flask",
     "adapters/fastapi",
@@ -30,14 +34,17 @@ SELECTION = (
 )
 SELECTION_NEEDS = (
     "cryptography",
+    "gunicorn",
     "httpx",
     "httpx2",  # starlette's test client
     "hypothesis",
     "itsdangerous",
+    "mypy",
     "pytest",
     "pytest-asyncio",
     "pytest-randomly",
     "requests",
+    "ruff",
     "sybil",
     "tenacity",
     "uvicorn",
@@ -72,11 +79,15 @@ STREAMS = "ignore:Unclosed <MemoryObject:ResourceWarning"
 #: They are about the source tree itself.
 NOT_HERE = (
     "--ignore=tests/release",
+    "--ignore=tests/site/test_commands.py",
+    "--ignore=tests/site/test_site.py",
     "--deselect=tests/audit/test_sources.py::test_our_own_sources_are_clean",
 )
 
 #: What only newer versions do, and no promise needs.
 NOT_OLDEST = (
+    # It runs mypy, which is no oldest version's affair.
+    "--deselect=tests/cli/test_init.py::test_a_new_service_passes_its_own_tests_at_once",
     # The exporter gives its series fewer labels.
     "--deselect=tests/test_otel.py::test_prometheus_scrapes_the_names_that_dashboards_use",
     # google-api-core has no debug log that could show a value.
@@ -127,8 +138,37 @@ def on_python(place: Workplace, version: str) -> None:
     """The tests of the core and the adapters on another Python, with the locked versions of others."""
     made = Environment(place.scratch / f"python-{version}", find_python(version))
     wheels = [place.wheel(one) for one in place.libraries]
-    made.install("--constraint", LOCK, *wheels, *test_needs())
+    made.install("--constraint", LOCK, *wheels, *test_needs(), "mypy")
     _test(place, made, ["tests", "adapters"])
+
+
+def newest(place: Workplace) -> None:
+    """The same with the newest versions of others that there are today, whatever the lock says."""
+    made = Environment(place.scratch / "newest", find_python("3.11"))
+    wheels = [place.wheel(one) for one in place.libraries]
+    made.install("--resolution", "highest", "--upgrade", *wheels, *test_needs(), "mypy")
+    for line in newer_than(LOCK.read_text("utf-8"), made.frozen()):
+        print(f"  {line}")
+    _test(place, made, ["tests", "adapters"])
+
+
+def newer_than(lock: str, frozen: str) -> list[str]:
+    """What is there in another version than the lock's, such as `flask 3.1.2 -> 3.2.0`.
+
+    Args:
+        lock: The text of a requirements file; its hashes are not looked at, nor for which Python a line is.
+        frozen: What `pip freeze` prints.
+    """
+    pin = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+    locked: dict[str, list[str]] = {}
+    for name, version in pin.findall(lock):
+        locked.setdefault(canonicalize_name(name), []).append(version)
+    found = {canonicalize_name(name): version for name, version in pin.findall(frozen)}
+    return [
+        f"{name} {', '.join(locked[name])} -> {version}"
+        for name, version in found.items()
+        if version not in locked.get(name, [version])
+    ]
 
 
 def oldest(place: Workplace) -> None:

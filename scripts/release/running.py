@@ -116,6 +116,10 @@ class Environment:
         uv = [tool("uv"), "pip", "install", "--quiet", "--python", str(self.python)]
         run([*uv, "--no-config", *arguments], cwd=self.folder)
 
+    def frozen(self) -> str:
+        """As `pip freeze` prints it."""
+        return run([tool("uv"), "pip", "freeze", "--no-config", "--python", self.python])
+
     def run(self, *arguments: str | Path, cwd: Path, **environ: str) -> str:
         """Run its interpreter, with its programs first on the PATH."""
         path = f"{self.python.parent}{os.pathsep}{_clean_environ({})['PATH']}"

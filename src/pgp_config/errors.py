@@ -16,7 +16,8 @@ PgpConfigError
 └── BlockingRead (RuntimeError)            a synchronous read would have blocked a running event loop
 
 No text of these ever holds a value: they are built from names, version numbers and reasons only. What each means is
-in errors.md, of which `pgp-config explain` shows a section; the note of an error (PEP 678) names it.
+in errors.md, of which `pgp-config explain` shows a section; the note of an error (PEP 678) names it, and so do the
+log lines and the status page.
 """
 
 from __future__ import annotations
@@ -65,9 +66,13 @@ class PgpConfigError(Exception):
         self.container = container
         self.add_note(self._pointer())
 
+    @property
+    def explained_by(self) -> str:
+        """The command that prints what it means, such as `pgp-config explain SecretForbidden`."""
+        return f"pgp-config explain {self.explained_as}"
+
     def _pointer(self) -> str:
-        topic = self.explained_as
-        return f"More: pgp-config explain {topic} (docs/errors.md#{topic.lower()})"
+        return f"More: {self.explained_by} (docs/errors.md#{self.explained_as.lower()})"
 
     def __str__(self) -> str:
         where = " in ".join(part for part in (self.secret, self.container) if part)
@@ -127,9 +132,14 @@ class StartupError(PgpConfigError):
         self.faults = tuple(faults)  # first: the note names their kinds
         super().__init__(happened, remedy=remedy, secret=secret, container=container)
 
-    def _pointer(self) -> str:
+    @property
+    def explained_by(self) -> str:
+        """As in the base class; with the kinds of its faults."""
         kinds = sorted({fault.explained_as for fault in self.faults})
-        return f"More: pgp-config explain {' '.join([self.explained_as, *kinds])} (docs/errors.md)"
+        return " ".join([super().explained_by, *kinds])
+
+    def _pointer(self) -> str:
+        return f"More: {self.explained_by} (docs/errors.md)"
 
     def __str__(self) -> str:
         return "\n".join([super().__str__(), *(f"  - {fault}" for fault in self.faults)])

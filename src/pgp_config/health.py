@@ -184,7 +184,7 @@ def _rows(secrets: list[SecretStatus]) -> list[dict[str, object]]:
 
 def unavailable(error: PgpConfigError) -> Answer:
     """The answer to a caller whose request found no usable secret; the cause goes to the log only."""
-    _logger.error("Answered 503 Service Unavailable: %s", error)
+    _logger.error("Answered 503 Service Unavailable: %s (%s)", error, error.explained_by)
     return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "temporarily unavailable"})
 
 

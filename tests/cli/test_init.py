@@ -1,10 +1,12 @@
 """`pgp-config init`: what it makes passes its own tests, and what it refuses leaves nothing behind."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,28 @@ def test_a_new_service_passes_its_own_tests_at_once(run, tmp_path, framework):
         if file.is_file() and "cache" not in str(file):
             assert "__NAME__" not in file.read_text()
             assert "__PACKAGE__" not in str(file)
+
+
+@pytest.mark.parametrize(
+    ("installed", "bound"), [("0.3.1", "~=0.3.1"), ("1.2.3", "~=1.2"), ("2.0", "~=2.0")]
+)
+def test_our_own_versions_are_bound_as_the_policies_say(
+    run, tmp_path, monkeypatch, installed, bound
+):
+    module = importlib.import_module(
+        "pgp_config.cli.init"
+    )  # the package has the command of that name
+    monkeypatch.setattr(module, "version", {"pgp-config": installed}.__getitem__)
+    run("shop", "--framework", "fastapi")
+    project = tomllib.loads((tmp_path / "shop" / "pyproject.toml").read_text())["project"]
+    needs = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    assert {each for each in needs if each.startswith("pgp-config")} == {
+        f"pgp-config[google]{bound}",
+        f"pgp-config-fastapi{bound}",
+        f"pgp-config[cli]{bound}",
+    }
+    # What the newest Starlette's test client does not warn of.
+    assert [each for each in needs if each.startswith("httpx")] == ["httpx2>=2.0"]
 
 
 def test_what_was_made_and_how_to_go_on(run, tmp_path):

@@ -175,6 +175,7 @@ def test_a_child_that_cannot_load_tries_again_before_the_next_task(app, stage, s
         source.fail("FRAMEWORK_FIXED", SecretForbidden("may not be read", remedy="Grant it."))
         signals.worker_process_init.send(sender="worker@host")
         assert "tried before the next task" in caplog.text
+        assert "(pgp-config explain StartupError SecretForbidden)" in caplog.text
         assert "FRAMEWORK_FIXED in Service: may not be read" in caplog.text
         source.fail("FRAMEWORK_FIXED", None)
         stage.clock.advance(70)  # past the pause of what failed

@@ -217,6 +217,7 @@ def test_a_request_without_a_usable_secret_is_answered_with_503(stage, caplog):
     assert (response.status_code, response["Retry-After"]) == (503, "2")
     assert response.json() == {"error": "temporarily unavailable"}
     assert "FRAMEWORK_KEY" in caplog.text
+    assert "(pgp-config explain SecretUnavailable)" in caplog.text
 
 
 # promise 16

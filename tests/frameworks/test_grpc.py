@@ -227,6 +227,7 @@ def test_a_call_without_a_usable_secret_is_unavailable(call, stage, shape, caplo
     assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
     assert failed.value.details() == "temporarily unavailable"
     assert "Ended a call with UNAVAILABLE: FRAMEWORK_KEY" in caplog.text
+    assert "(pgp-config explain SecretUnavailable)" in caplog.text
 
 
 # A plain generator in an asyncio server is never ended by gRPC, whose thread waits for ever.

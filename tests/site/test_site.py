@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from pgp_config.explanations import explanations
+
 from .conftest import DOCS
 
 ROOT = DOCS.parent
@@ -96,6 +98,11 @@ def test_scripts_docs_builds_it_the_same_way():
     assert "-c docs -b html -n -W --keep-going -q" in script
 
 
+def test_scripts_docs_asks_for_external_links_where_it_is_told_to():
+    script = (ROOT / "scripts" / "docs").read_text()
+    assert re.search(r"--links\)\n +sphinx-build -c docs -b linkcheck -q ", script)
+
+
 def test_its_address_leads_to_the_first_page(site):
     assert "url=docs/index.html" in (site / "index.html").read_text()
     assert (site / "docs" / "index.html").is_file()
@@ -109,7 +116,7 @@ def test_every_internal_link_and_place_exists(site, pages):
     for path, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)
-            if parts.scheme or parts.netloc or "on-github" in link or link.endswith("errors.md"):
+            if parts.scheme or parts.netloc:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if target.is_dir():
@@ -150,6 +157,30 @@ def test_links_of_the_markdown_are_of_a_good_form(page):
             assert parts.scheme == "https" or parts.netloc.startswith("127."), target
         elif parts.path and "results/latest.json" not in target:
             assert (page.parent / unquote(parts.path)).exists(), target
+
+
+def places_on_github(page):
+    """The fragments that GitHub has of a page: of its headings, and what an `id` names."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).strip().lower() for title in titles]
+    slugs = [re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in plain]
+    return {*slugs, *re.findall(r'\bid="([^"]+)"', text)}
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_place_in_a_page_arrive_on_github_too(page):
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for path, place in re.findall(r"\]\((?!https?:)([^)#\s]*\.md|)#([^)\s]+)\)", text):
+        target = (page.parent / path).resolve() if path else page
+        assert place in places_on_github(target), f"{path}#{place}"
+
+
+def test_the_page_of_errors_leads_to_each_section():
+    """GitHub does not include it."""
+    assert set(re.findall(r"\[(\w+)\]\([^)]+#", (DOCS / "errors.md").read_text())) == {
+        *explanations()
+    }
 
 
 def test_words_are_spelt_right():

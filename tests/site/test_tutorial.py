@@ -1,4 +1,4 @@
-"""docs/tutorial.md: every file and every command, as they stand there; only the ports are free ones."""
+"""docs/tutorial.md: every file and every command but pip's, as they stand there; only the ports are free ones."""
 
 import json
 import re
@@ -70,6 +70,13 @@ def test_a_new_service(terminals, steps):
     ]
     assert (key["version"], key["state"]) == (2, "fresh")
     assert re.search(r"PARTNER_API_KEY +dynamic +2 ", said)
+    page = re.search(r"http://\S+/_secrets(?=/data)", look)[0]
+    assert f"Open <{re.sub(r':[0-9]+', ':8000', page)}> in a browser" in TEXT
+    said = terminals.run(f"curl -sS --fail -u status:token-1 {page}")
+    assert "<!doctype html>" in said.lower()
+    assert "Estimates" in said
+    assert "PARTNER_API_KEY" in said
+    assert not re.search(r"key-[12]|token-1", said)
 
     first.interrupt()
     ((_, find_out),) = steps["7. Why is it stale?"]

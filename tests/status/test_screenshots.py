@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,12 @@ SHOTS = {
     "phone": {"viewport": PHONE, "color_scheme": "light"},
     "phone-dark": {"viewport": PHONE, "color_scheme": "dark"},
 }
+
+
+def test_each_picture_is_shown():
+    docs = pathlib.Path(__file__).parents[2] / "docs"
+    shown = re.findall(r"\]\(status/([\w-]+)\.png\)", (docs / "status.md").read_text())
+    assert set(shown) == {*SHOTS} == {path.stem for path in (docs / "status").glob("*.png")}
 
 
 @pytest.fixture

@@ -141,6 +141,7 @@ def test_an_outage_and_its_end(shop, status, secret, source, clock):
     assert (row["calls"], row["stale_reads"]) == ({"made": 2, "failed": 1}, 1)
     assert row["last_error"]["type"] == "SecretForbidden"
     assert row["last_error"]["text"] == "FEE in Shop: may not be read. Grant it."
+    assert row["last_error"]["explained_as"] == "SecretForbidden"
     source.fail("FEE", None)
     clock.advance(7)  # long enough for a reader to wait again
     shop.fee.refresh()
@@ -266,7 +267,7 @@ def test_a_lasting_outage_is_an_event_once_in_a_while_and_counted_each_time(
     assert len([text for text in texts(status) if text.startswith("Served stale")]) == 2
 
 
-def test_a_disabled_newest_version_is_told_of(shop, secret, source, clock):
+def test_a_disabled_newest_version_is_told_of(shop, status, secret, source, clock):
     shop.load()
     source.add("FEE", "31337002")
     disabled = SecretDisabled("version 2 is disabled", remedy="Enable it.", secret="FEE")
@@ -279,6 +280,10 @@ def test_a_disabled_newest_version_is_told_of(shop, secret, source, clock):
     assert (
         row["last_error"]["text"] == "The newest version of FEE is disabled: version 1 is served"
     )
+    (fee,) = (each for each in words_of(status.snapshot())["secrets"] if each["name"] == "FEE")
+    assert fee["error_note"].endswith(
+        "version 1 is served"
+    )  # no error, and no command explains it
 
 
 def test_what_could_not_be_built_is_the_trouble_of_each_of_its_secrets(make, source, clock):
@@ -299,6 +304,7 @@ def test_what_could_not_be_built_is_the_trouble_of_each_of_its_secrets(make, sou
         container.pool()
     for row in status.snapshot()["secrets"]:
         assert row["last_error"]["type"] == "BuildFailed"
+        assert row["last_error"]["explained_as"] is None
         assert "Could not build pool" in row["last_error"]["text"]
     assert "canary" not in json.dumps(status.snapshot())
 
@@ -596,6 +602,8 @@ def test_the_words_of_one_that_was_never_had(shop, status, source):
     assert (fee["version"], fee["age"], fee["age_note"]) == ("none", "none", "never confirmed")
     assert fee["state_note"].startswith("there has been no value yet: reads fail; the source has")
     assert fee["change"] == "none"
-    assert fee["error_note"].endswith("ago: may not be read. Grant it.")
+    assert fee["error_note"].endswith(
+        "ago: may not be read. Grant it. (pgp-config explain SecretForbidden)"
+    )
     assert words["fields"]["tone"] == "bad"
     assert words["fields"]["summary"] == "1 of 3 secrets needs attention: FEE."

@@ -66,6 +66,7 @@ def test_it(made, capsys):
         ("logging.getLogger('app').warning('with %s', key)", "a log record of app (*test_it.py:*) shows the value of LEAKS_KEY, in line 1: with [[]LEAKS_KEY[]]"),
         ("logging.getLogger('app').error('no', extra={'sent': {'key': key}})", "a log record of app * in line 2: {'key': '[[]LEAKS_KEY[]]'}"),
         ("warnings.warn(f'odd {key}')", "a UserWarning from *test_it.py:* shows the value of LEAKS_KEY, in line 1: odd [[]LEAKS_KEY[]]"),
+        ("import base64; print('Basic', base64.b64encode(b'user:' + key.encode()).decode())", "captured stdout of the test's call shows the value of LEAKS_KEY, in line 1: Basic *[[]LEAKS_KEY[]]*"),
         ("import os; os.write(1, key.encode())", "captured stdout of the test's call shows*"),
         ("print(key); capsys.readouterr()", "stdout, which the test read, shows the value of LEAKS_KEY*"),
         ("print(repr(key), made.secrets.fixed().get_secret_value())", "*the value of LEAKS_FIXED, in line 1: '[[]LEAKS_KEY[]]' [[]LEAKS_FIXED[]]"),

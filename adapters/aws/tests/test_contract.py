@@ -1,10 +1,13 @@
-"""AWS Secrets Manager is a source like any other: the contract, against moto's server."""
+"""AWS Secrets Manager is a source like any other: the contract, against moto's server, by a URL as a service has it."""
 
 import contextlib
+from functools import partial
 from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 
+from pgp_config import source_from_url
 from pgp_config.testing.contracts import SourceBackend, SourceContract
 from pgp_config_aws import AwsSecretsManager
 
@@ -17,9 +20,8 @@ class AwsBackend(SourceBackend):
 
     def __init__(self, moto):
         self._moto = moto
-        self.source = AwsSecretsManager(
-            "eu-west-1", endpoint=moto.endpoint, attempt_timeout=30, total_timeout=30
-        )
+        self.source = source_from_url(f"aws://eu-west-1?endpoint={quote(moto.endpoint, safe='')}")
+        assert isinstance(self.source, AwsSecretsManager)
 
     def add(self, name, data):
         try:
@@ -37,9 +39,16 @@ class AwsBackend(SourceBackend):
         self._moto.script = []
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """A URL has no deadlines, and a busy machine may take longer than those of a service."""
+    maker = partial(AwsSecretsManager, attempt_timeout=30, total_timeout=30)
+    monkeypatch.setattr("pgp_config_aws.urls.AwsSecretsManager", maker)
+
+
 class TestAwsSecretsManager(SourceContract):
     @pytest.fixture
-    def backend(self, moto, once):
+    def backend(self, moto, once, patient):
         backend = AwsBackend(moto)
         yield backend
         backend.source.close()

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -44,6 +45,7 @@ _TAKEN = frozenset(
             "grpc",
             "gunicorn",
             "httpx",
+            "httpx2",
             "mypy",
         ),
         *(
@@ -62,11 +64,16 @@ _TAKEN = frozenset(
 
 Framework = Literal["flask", "fastapi"]
 
+#: Ours are without a version; `_listed` gives them that of this command.
 _DEPENDENCIES = {
     "flask": ("flask>=3.0", "gunicorn>=23", "pgp-config[google]", "pgp-config-flask"),
     "fastapi": ("fastapi>=0.110.1", "pgp-config[google]", "pgp-config-fastapi", "uvicorn>=0.30"),
 }
-_DEV = ("mypy>=1.11", "pgp-config[cli]", "pytest>=8.3", "ruff>=0.6")
+_DEV = {
+    "flask": ("mypy>=1.11", "pgp-config[cli]", "pytest>=8.3", "ruff>=0.6"),
+    # Starlette's test client wants httpx2; an older one httpx, which the command brings.
+    "fastapi": ("httpx2>=2.0", "mypy>=1.11", "pgp-config[cli]", "pytest>=8.3", "ruff>=0.6"),
+}
 _RUN = {"flask": "gunicorn {}.wsgi:app", "fastapi": "uvicorn {}.asgi:app"}
 #: One process: a worker more loads the static secrets once more, and is a process that a rotation waits for.
 _OPTIONS = {
@@ -183,7 +190,6 @@ def _contents(name: str, framework: Framework, source: str) -> dict[str, str]:
     """The text of each file, by its path in the service's folder."""
     package = _package(name)
     run = _RUN[framework].format(package)
-    dev = _DEV if framework == "flask" else ("httpx>=0.27", *_DEV)
     words = {
         "NAME": name,
         "PACKAGE": package,
@@ -191,7 +197,7 @@ def _contents(name: str, framework: Framework, source: str) -> dict[str, str]:
         "SOURCE": source,
         "FRAMEWORK": _title(framework),
         "DEPENDENCIES": _listed(_DEPENDENCIES[framework]),
-        "DEV_DEPENDENCIES": _listed(dev),
+        "DEV_DEPENDENCIES": _listed(_DEV[framework]),
         "RUN": run,
         "RUN_PORT": "8000",
         "COMMAND": json.dumps(["sh", "-c", f"exec {run} {_OPTIONS[framework]}"]),
@@ -205,7 +211,15 @@ def _contents(name: str, framework: Framework, source: str) -> dict[str, str]:
 
 
 def _listed(requirements: tuple[str, ...]) -> str:
-    return "\n".join(f"  {json.dumps(each)}," for each in requirements)
+    bound = _bound(version("pgp-config"))
+    bounded = (each + bound if each.startswith("pgp-config") else each for each in requirements)
+    return "\n".join(f"  {json.dumps(each)}," for each in bounded)
+
+
+def _bound(installed: str) -> str:
+    """What breaks nothing: before 1.0 the same minor version, then the same major one."""
+    major, minor, *_ = installed.split(".")
+    return f"~={installed}" if major == "0" else f"~={major}.{minor}"
 
 
 def _templates(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:

@@ -105,7 +105,10 @@ class _Worker:
             Context().run(self._container.load)
         except PgpConfigError as error:
             # To exit would have the pool start a new one at once, and again.
-            _logger.error("Secrets are not loaded, and are tried before the next task: %s", error)  # noqa: TRY400  its frames may hold a value
+            more = error.explained_by
+            _logger.error(  # noqa: TRY400  its frames may hold a value
+                "Secrets are not loaded, and are tried before the next task: %s (%s)", error, more
+            )
         else:
             self._has_to_load = False
 

@@ -125,4 +125,4 @@ async def _write(responses: AsyncGenerator[Any, None], context: grpc.aio.Service
 
 
 def _tell(error: PgpConfigError) -> None:
-    _logger.error("Ended a call with UNAVAILABLE: %s", error)
+    _logger.error("Ended a call with UNAVAILABLE: %s (%s)", error, error.explained_by)

@@ -49,7 +49,7 @@ def _reloaded(event: Reloaded) -> _Line:
 
 def _failed(event: FetchFailed) -> _Line:
     again = f"Asked again in {event.pause:.1f} s at the earliest."
-    return logging.WARNING, f"Could not fetch {event.error} {again}"
+    return logging.WARNING, f"Could not fetch {event.error} {again} ({event.error.explained_by})"
 
 
 def _stale(event: ServedStale) -> _Line:
@@ -63,7 +63,7 @@ def _latest_disabled(event: LatestDisabled) -> _Line:
 
 
 def _rejected(event: VersionRejected) -> _Line:
-    return logging.ERROR, f"Rejected a version: {event.error}"
+    return logging.ERROR, f"Rejected a version: {event.error} ({event.error.explained_by})"
 
 
 def _refused(event: VersionRefused) -> _Line:

@@ -76,11 +76,12 @@ class Change(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """What went wrong with a secret: the class of the error or of the event, and its text."""
+    """What went wrong with a secret: the class of the error or of the event, its text, and its section of errors.md."""
 
     moment: Moment
     kind: str
     text: str
+    explained_as: str | None
 
 
 @dataclass(slots=True)
@@ -235,8 +236,8 @@ def _told_lately(record: Record, event: Event, now: Moment) -> bool:
 def _trouble_of(event: Event, text: str, now: Moment) -> Trouble:
     error = getattr(event, "error", None)
     if error is None:
-        return Trouble(now, type(event).__name__, text)
-    return Trouble(now, type(error).__name__, _shortened(redact(str(error))))
+        return Trouble(now, type(event).__name__, text, None)
+    return Trouble(now, type(error).__name__, _shortened(redact(str(error))), error.explained_as)
 
 
 def _shortened(text: str) -> str:

@@ -178,7 +178,8 @@ def _change_of(change: Change | None, now: Moment) -> dict[str, Any] | None:
 def _trouble_of(trouble: Trouble | None, now: Moment) -> dict[str, Any] | None:
     if trouble is None:
         return None
-    return {"type": trouble.kind, "text": trouble.text} | _when(trouble.moment, now)
+    said = {"type": trouble.kind, "text": trouble.text, "explained_as": trouble.explained_as}
+    return said | _when(trouble.moment, now)
 
 
 def _event_of(entry: Entry, now: Moment) -> dict[str, Any]:

@@ -186,6 +186,8 @@ def _error(error: Mapping[str, Any] | None, where: str) -> tuple[str, str]:
     if error is None:
         return "none", ""
     text = error["text"].removeprefix(where)
+    if error["explained_as"] is not None:
+        text += f" (pgp-config explain {error['explained_as']})"
     return error["type"], f"{duration(error['seconds_ago'])} ago: {text}"
 
 
