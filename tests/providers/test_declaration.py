@@ -179,6 +179,20 @@ def test_an_unknown_type_is_named_with_its_secret():
         StaticSecret("DECLARED_KEY", type("Odd", (), {}))
 
 
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("canary", r"its type is given as a value \(str\)\. Give the type itself"),
+        (7, r"its type is given as a value \(int\)"),
+        (list["Canary"], r"pydantic does not know the type list\['Canary'\] \(class-not-fully-"),
+    ],
+)
+def test_a_type_that_is_given_as_text_is_a_fault_of_its_secret(declared, told):
+    with pytest.raises(DeclarationError, match=f"^DECLARED_KEY: {told}") as caught:
+        DynamicSecret("DECLARED_KEY", declared)
+    assert "canary" not in str(caught.value)
+
+
 def test_a_container_needs_a_source():
     class Service(SecretContainer):
         key = DynamicSecret("DECLARED_KEY")

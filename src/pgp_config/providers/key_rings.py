@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin, overload
 
-from pgp_config.errors import DeclarationError
+from pgp_config.errors import DeclarationError, RejectedVersion
 from pgp_config.key_rings import Keys
 from pgp_config.policy import seconds
 from pgp_config.providers.secrets import DynamicSecret, SecretProvider
@@ -93,6 +93,11 @@ class KeyRing(DynamicSecret[Keys[K]]):
         decode = self._spec.decoder.given
         if not isinstance(value, tuple):
             return Keys(cast("K", decode(value)), 1)
+        if len(value) != len(("current", "previous")):
+            raise RejectedVersion(
+                f"the value given is a tuple of {len(value)}",
+                remedy="Give a key, or a pair: the current and the previous one.",
+            )
         current, previous = value
         return Keys(cast("K", decode(current)), 2, cast("K", decode(previous)), 1)
 

@@ -15,6 +15,7 @@ from pgp_config.errors import (
     BlockingRead,
     DeclarationError,
     PgpConfigError,
+    RejectedVersion,
     StaticSecretInScope,
 )
 from pgp_config.events import StaticReadRefused
@@ -223,7 +224,7 @@ class SecretProvider(providers.Provider[T]):
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
         if scope is not None and scope.given and self.name in scope.given:
-            value = self._given(scope.given[self.name])
+            value = self._taken(scope.given[self.name])
             return cast("T", scope.setdefault(self._key, value))
         # A local reference: another thread may reset the override while it is called.
         overriding = self.last_overriding
@@ -231,8 +232,20 @@ class SecretProvider(providers.Provider[T]):
             return cast("T", overriding())
         return self._ask(self._cache or self._bound(), scope)
 
+    def _taken(self, value: object) -> T:
+        """A value that a test gave, as what a read gives.
+
+        Raises:
+            RejectedVersion: If it is not of the declared type; it names the secret.
+        """
+        try:
+            return self._given(value)
+        except RejectedVersion as fault:
+            error = fault.located(secret=self.name, container=self.container_name)
+        del value
+        raise error  # here, where no exception is in flight whose frames hold the value
+
     def _given(self, value: object) -> T:
-        """A value that a test gave, as what a read gives."""
         return self._spec.decoder.given(value)
 
     def _is_replaced(self, scope: Scope | None) -> bool:
@@ -254,7 +267,7 @@ class SecretProvider(providers.Provider[T]):
         """
         self.was_read = True
         if self.name in scope.given:
-            value = self._given(scope.given[self.name])
+            value = self._taken(scope.given[self.name])
             token = scope.setdefault((self._spec, Sight), object())
             return Sight(cast("T", scope.setdefault(self._key, value)), self._spec, None, token)
         overriding = self.last_overriding  # a local reference, as in `_begin`
@@ -329,7 +342,7 @@ class SecretProvider(providers.Provider[T]):
             DeclarationError: If a dynamic secret would take the place of a static one.
         """
         if not isinstance(provider, providers.Provider):
-            provider = GivenValue(self._given(provider))
+            provider = GivenValue(self._taken(provider))
         self._refuse_override(provider)
         context: providers.OverridingContext[Self] = super().override(provider)
         self._choose_key()
