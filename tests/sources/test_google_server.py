@@ -17,6 +17,7 @@ from pgp_config import (
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.secret import Decoder
 from pgp_config.sources import GoogleSecretManager, source_from_url
+from pgp_config.sources.google import administration
 
 
 @pytest.fixture
@@ -137,8 +138,11 @@ def test_a_disabled_newest_version_is_told_with_its_number(emulator, connect):
         source.fetch("KEY", 2)
 
 
-def test_a_local_server_that_is_not_there_is_named_and_google_is_not(emulator, connect, address):
-    source = connect(total_timeout=5)
+def test_a_local_server_that_is_not_there_is_named_and_google_is_not(
+    emulator, connect, address, monkeypatch
+):
+    monkeypatch.setattr(administration, "TOTAL_TIMEOUT", 0.1)
+    source = connect(attempt_timeout=0.1, total_timeout=0.1)
     emulator.stop()
     endpoint = re.escape(address["endpoint"])
     told = f"Look whether the local Secret Manager runs at {endpoint}: start it"
