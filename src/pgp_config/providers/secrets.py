@@ -21,6 +21,7 @@ from pgp_config.errors import (
 from pgp_config.events import StaticReadRefused
 from pgp_config.payload import Versioned
 from pgp_config.policy import refuse_other_than_freshness
+from pgp_config.providers import names
 from pgp_config.scopes import Scope, current_scope, declared_names, lone_scope, open_scope
 
 if TYPE_CHECKING:
@@ -102,9 +103,11 @@ class SecretProvider(providers.Provider[T]):
             refuse_other_than_freshness(freshness)
             decoder = _decoder_of(declared)
         except DeclarationError as fault:
-            raise fault.located(secret=name) from fault.__cause__
+            raise fault.located(secret=names.shown(name)) from fault.__cause__
         self._set_up(Spec(name, decoder, self.is_dynamic, freshness, grace), None)
-        declared_names.add(name)
+        # A name that no source could hold is refused by its container, which knows its attribute.
+        if names.fault_of(name) is None:
+            declared_names.add(name)
 
     def _set_up(self, spec: Spec[T], cache: Cache | None) -> None:
         self._spec = spec
