@@ -22,6 +22,7 @@ from pgp_config.rotation.errors import RotationStopped
 
 from .provoked import Provoked
 
+ROOT = Path(__file__).parents[2]
 PAGE = (Path(pgp_config.__file__).parent / "errors.md").read_text()
 PUBLIC = {
     name
@@ -118,13 +119,31 @@ def test_the_command_says_what_an_error_means():
     assert said.output.startswith(
         "SecretForbidden\n\n    CHANGENOW_API_KEY in Payments: this identity"
     )
-    assert "(docs/iam.md)" in said.output
+    words = " ".join(said.output.split())
+    assert "alone: the documentation, 'Who needs which role'; a grant" in words
     assert "\n\nRejectedVersion\n\n    TP_FLAT_FEE in Payments" in said.output
     assert not re.search(r"\*\*|```|\.\./", said.output)
 
 
 def test_the_command_shows_frequent_causes_of_a_wrong_declaration():
     assert "A protected name:" in run("DeclarationError").output
+
+
+def test_pages_are_named_by_their_titles_for_nobody_who_installed_it_has_their_files():
+    found = re.findall(r'\]\(\.\./\.\./(\S+?)(?: "(.*?)")?\)', PAGE)
+    assert found
+    for path, title in found:
+        assert (ROOT / path).read_text().startswith(f"# {title}\n")
+    texts = " ".join(explanations().values())
+    assert "docs/" not in texts
+    assert "the runbook for an outage (the documentation, 'Outage of Secret Manager')" in texts
+
+
+def test_a_misspelt_name_is_told_what_was_meant():
+    said = run("SecretForbiden", "RejectedVersion")
+    assert said.exit_code == 2
+    assert "Did you mean SecretForbidden?" in said.output
+    assert "Known are PgpConfigError, " in run("canary").output
 
 
 def test_without_a_name_it_lists_all():
