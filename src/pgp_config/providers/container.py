@@ -121,6 +121,9 @@ class _Operations:
     def load(self) -> None:
         """Fetch every secret that is not known yet, in parallel, and seal the static ones.
 
+        It blocks an event loop that runs in this thread, and is not refused there as a read is: uvicorn, say, imports an
+        application in its running loop. In a coroutine write `await secrets.aload()`.
+
         Raises:
             StartupError: With every fault, by name. What could be loaded stays loaded.
             StaticSecretInScope: If static secrets are missing and a scope is open.
