@@ -21,6 +21,7 @@ from pgp_config.health import (
     refuse_taken,
     unavailable,
 )
+from pgp_config.status.snapshot import state_of
 
 CANARY = "canary-0451-value"
 
@@ -78,7 +79,31 @@ def test_a_stale_secret_is_ready_until_max_stale(loaded, source, clock):
     assert readiness(loaded).content["secrets"][1]["state"] == "stale"
     clock.advance(61)
     assert readiness(loaded).status == 503
+    assert readiness(loaded).content["secrets"][1]["state"] == "missing"
     assert liveness(loaded).status == 200
+
+
+def test_states_are_those_of_the_status_page_where_somebody_should_do_something(
+    loaded, source, clock
+):
+    def states():
+        pages = (liveness(loaded), readiness(loaded))
+        assert [page.status for page in pages] == [200, 200]
+        rows = [page.content["secrets"][1]["state"] for page in pages]
+        (row,) = (row for row in loaded.status() if row.name == "HEALTH_KEY")
+        return {*rows, state_of(row)}
+
+    source.add("HEALTH_KEY", "")
+    clock.advance(6)
+    loaded.key()
+    assert states() == {"rejected"}
+    source.add("HEALTH_KEY", "k-3")
+    loaded.key.refresh()
+    source.fail("HEALTH_KEY", SecretForbidden("no", remedy="Grant it."))
+    loaded.key.refresh()
+    assert states() == {"failing"}
+    clock.advance(6)
+    assert states() == {"stale"}
 
 
 def test_a_closed_container_is_not_ready(loaded):

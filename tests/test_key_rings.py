@@ -521,6 +521,8 @@ def test_a_test_gives_one_key_a_pair_or_keys(ring):
 def test_a_bad_value_is_no_key(ring):
     with pytest.raises(RejectedVersion), request_scope(values={NAME: "  "}):
         ring.keys()
+    with pytest.raises(RejectedVersion, match=rf"{NAME} in .*the value given is a tuple of 3\."):
+        ring.keys.override(("canary", "canary", "canary"))
 
 
 def test_other_types_of_keys(source, make):

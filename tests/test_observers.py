@@ -5,7 +5,13 @@ import logging
 
 import pytest
 
-from pgp_config import DynamicSecret, LoggingObserver, SecretContainer, SecretUnavailable
+from pgp_config import (
+    DynamicSecret,
+    LoggingObserver,
+    RejectedVersion,
+    SecretContainer,
+    SecretUnavailable,
+)
 from pgp_config.cache import Cache
 from pgp_config.events import (
     Announced,
@@ -27,6 +33,7 @@ from pgp_config.events import (
 from pgp_config.observers.otel import OpenTelemetryObserver
 from pgp_config.observers.otel_spans import OpenTelemetrySpans
 from pgp_config.observing import FetchObserver, FiguresObserver, Measurable
+from pgp_config.payload import DamagedVersion
 
 ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Split2")
 
@@ -43,6 +50,16 @@ ERROR = SecretUnavailable("is down", remedy="Wait.", secret="KEY", container="Sp
                 "Could not fetch KEY in Split2: is down. Wait. Asked again in 2.0 s at the earliest. "
                 "(pgp-config explain SecretUnavailable)"
             ),
+        ),
+        (
+            FetchFailed("Split2", "KEY", RejectedVersion("is bad", remedy="Add one."), 1.1),
+            "WARNING",
+            "Could not fetch KEY in Split2: the version that there is was rejected. A newer one is looked for in 1.1 s at the earliest.",
+        ),
+        (
+            FetchFailed("Split2", "KEY", DamagedVersion("is damaged", secret="KEY"), 1.1),
+            "WARNING",
+            "Could not fetch KEY: is damaged. Asked again in 1.1 s at the earliest. (pgp-config explain RejectedVersion)",
         ),
         (
             ServedStale("Split2", "KEY", 7, 61.4),

@@ -609,13 +609,18 @@ def test_a_given_value_of_the_wrong_type_is_an_error_without_the_value(source, m
         limit = DynamicSecret("SCOPE_LIMIT", int)
 
     secrets = make(Typed)
-    for wrong in ("canary-7f3a", object()):
+    for wrong in ("canary-7f3a", object(), b"canary"):
         with (
             request_scope(values={"SCOPE_LIMIT": wrong}),
             pytest.raises(RejectedVersion) as caught,
         ):
             secrets.limit()
         assert "canary" not in str(caught.value)
+        assert "SCOPE_LIMIT in Typed: the value given is not a valid int (" in str(caught.value)
+        assert str(caught.value).endswith(" Give a value of the declared type, int.")
+        assert caught.value.__context__ is None
+    with pytest.raises(RejectedVersion, match=r"^SCOPE_LIMIT in Typed: the value given is not a "):
+        secrets.limit.override("canary-7f3a")
 
 
 def test_a_misspelt_name_is_an_error_with_the_name_that_was_meant():

@@ -7,7 +7,9 @@ from importlib import resources
 
 _SECTION = re.compile(r"^## (\w+)\n+(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _EXAMPLE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
+_LINK = re.compile(r"\[([^\]]+)\]\(([^ )]+)\)")
+#: A page of the documentation, with its title: whoever installed the package has no file of it.
+_PAGE = re.compile(r"\[([^\]]+)\]\(\S+ \"([^\"]+)\"\)")
 
 
 def explanations() -> dict[str, str]:
@@ -21,6 +23,13 @@ def _plain(body: str) -> str:
     text = _EXAMPLE.sub(
         lambda found: re.sub(r"^", "    ", found[1].rstrip(), flags=re.MULTILINE), body
     )
-    text = _LINK.sub(lambda found: f"{found[1]} ({found[2].removeprefix('../../')})", text)
+    text = _PAGE.sub(lambda found: _page(found[1], found[2]), text)
+    text = _LINK.sub(r"\1 (\2)", text)
     text = re.sub(r"^### (.+)$", r"\1:", text, flags=re.MULTILINE)
     return text.replace("**", "").strip("\n")
+
+
+def _page(words: str, title: str) -> str:
+    """A link as a reader finds the page: by its title, which the words of the link may be already."""
+    where = f"the documentation, '{title}'"
+    return where if words == title else f"{words} ({where})"

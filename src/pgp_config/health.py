@@ -7,6 +7,9 @@ failures: those name projects, paths and permissions, and a health page is often
 in the log. Names and versions tell a stranger what was rotated when; where that matters, leave the
 pages out (`health=False`), or give them a prefix that the outside cannot reach.
 
+A state is "ok", or one of the words of the status page for which somebody should do something: "missing",
+"stale", "failing" and "rejected". All but the first are ready: the last good value is served.
+
 The pages read only what the process knows already: they open no secret and never call the source.
 """
 
@@ -174,12 +177,27 @@ def _rows(secrets: list[SecretStatus]) -> list[dict[str, object]]:
         {
             "name": secret.name,
             "kind": secret.kind,
-            "state": secret.state,
+            "state": condition_of(secret),
             "version": secret.version,
             "age_seconds": None if secret.age is None else round(secret.age, 3),
         }
         for secret in secrets
     ]
+
+
+def condition_of(secret: SecretStatus) -> str:
+    """The states in which somebody should do something, as the status page calls them; else "ok".
+
+    - "missing": there is no usable value; reads fail. The only one that is not ready.
+    - "stale": the source does not answer, and the last good value is served past `max_age`.
+    - "failing": the source does not answer, and the value is still within `max_age`.
+    - "rejected": a newer version may not be served; the last good one is.
+    """
+    if secret.state == "missing" or secret.age is None:
+        return "missing"
+    if secret.state == "stale":
+        return "stale" if secret.age > secret.max_age else "failing"
+    return "rejected" if secret.rejected else "ok"
 
 
 def unavailable(error: PgpConfigError) -> Answer:

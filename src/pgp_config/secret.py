@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import (
     Annotated,
@@ -91,8 +91,17 @@ class Decoder(Generic[T]):
     def __init__(self, declared: type[T]) -> None:
         self.declared = declared
         self.is_binary = declared in (bytes, SecretBytes)
+        if isinstance(declared, str | bytes | int | float):
+            # Not quoted: it may be a value given by mistake.
+            raise DeclarationError(
+                f"its type is given as a value ({type(declared).__name__})",
+                remedy="Give the type itself: Decimal, and not 'Decimal'; values are in the source.",
+            )
         try:
             self._adapter: TypeAdapter[T] = TypeAdapter(declared)
+            self._json = _reads_json(
+                self._adapter.core_schema
+            )  # of what names a type in text there is none
         except (PydanticUserError, AttributeError) as fault:
             # The latter of what is no type at all.
             reason = getattr(fault, "code", None) or type(fault).__name__
@@ -100,7 +109,6 @@ class Decoder(Generic[T]):
                 f"pydantic does not know the type {declared!r} ({reason})",
                 remedy="Declare a type that pydantic validates: HttpUrl, Decimal, a model …",
             ) from fault
-        self._json = _reads_json(self._adapter.core_schema)
 
     @property
     def type_name(self) -> str:
@@ -138,16 +146,18 @@ class Decoder(Generic[T]):
         Raises:
             RejectedVersion: If the value does not fit; its text does not hold the value.
         """
-        if isinstance(value, str):
-            return self.decode(Payload(value.encode(), 0))
-        if isinstance(value, bytes):
-            return self.decode(Payload(value, 0))
-        try:
-            return cast("T", _sealed(self._adapter.validate_python(value)))
-        except ValidationError as fault:
-            reason = _explain(fault, self.declared)
-        del value
-        raise RejectedVersion(f"the value given {reason}", remedy="Give a value of that type.")
+        content = value.encode() if isinstance(value, str) else value
+        if isinstance(content, bytes):
+            made, reason = self._attempt(Payload(content, 0), refuse_private_keys=False)
+        else:
+            made, reason = self._validated(self._adapter.validate_python, content)
+        del value, content
+        if reason is not None:
+            raise RejectedVersion(
+                f"the value given {reason}",
+                remedy=f"Give a value of the declared type, {self.type_name}.",
+            )
+        return cast("T", made)
 
     def texts_of(self, value: T, *, plain: bool = False) -> Iterator[str]:
         """Every text in a decoded value that no log line may show; see `confidential_texts`."""
@@ -170,13 +180,17 @@ class Decoder(Generic[T]):
         return self._validate(text) if text.strip() else (None, "is empty")
 
     def _validate(self, content: str | bytes) -> tuple[T | None, str | None]:
+        if isinstance(content, bytes):
+            return self._validated(self._adapter.validate_python, content)
+        if self._json:
+            return self._validated(self._adapter.validate_json, content)
+        return self._validated(self._adapter.validate_strings, content)
+
+    def _validated(
+        self, validate: Callable[[Any], T], content: object
+    ) -> tuple[T | None, str | None]:
         try:
-            if isinstance(content, bytes):
-                value = self._adapter.validate_python(content)
-            elif self._json:
-                value = self._adapter.validate_json(content)
-            else:
-                value = self._adapter.validate_strings(content)
+            value = validate(content)
         except ValidationError as fault:
             return None, _explain(fault, self.declared)
         except Exception as fault:  # noqa: BLE001  a custom validator may raise anything, with the value in it

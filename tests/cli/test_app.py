@@ -89,6 +89,17 @@ def test_what_was_given_by_mistake_is_not_repeated(run, arguments):
     assert ran.stderr
 
 
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_a_command_without_a_container_says_how_one_is_given(run, command):
+    said = "Write MODULE:NAME of a container, or set PGP_CONFIG_CONTAINER."
+    assert said in run(command).stderr
+
+
+def test_a_choice_that_there_is_not_is_told_with_those_that_there_are(run):
+    said = run("graph", "shop:Shop", "--format", CANARY).stderr
+    assert "Invalid value for '--format': (not shown) is not one of 'mermaid', 'svg'" in said
+
+
 def test_an_error_is_in_the_document(document):
     found = document("check", "shop:stored", "shop:other", code=1)
     assert found["error"]["type"] == "DeclarationError"

@@ -124,6 +124,7 @@ def test_what_is_not_there_is_told_and_the_rest_is_judged(run, bad, tmp_path):
         (("--container", CANARY), "no module:attribute"),
         (("--container", "no_such_module_7f3a:X"), "no_such_module_7f3a"),
         (("--processes", "0"), "--processes"),
+        (("--json", "--format", "sarif"), "Give --json or --format sarif, not both"),
     ],
 )
 def test_a_wrong_use(run, words, told):

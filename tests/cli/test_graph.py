@@ -26,7 +26,7 @@ def nasty(folder):
         "def make(key): pass\n"
         "make.__name__ = NAME\n"
         "class C(SecretContainer):\n"
-        "    a = DynamicSecret(NAME)\n"
+        "    a = DynamicSecret(''.join(filter(str.isprintable, NAME)))\n"
         "    b = providers.Factory(make, a)\n"
     )
 

@@ -107,12 +107,20 @@ def test_what_was_made_and_how_to_go_on(run, tmp_path):
         "tests",
     }
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+    (tmp_path / "deep/er").mkdir(parents=True)
     document = json.loads(
         run("shop", "--framework", "fastapi", "--in", "deep/er", "--json").stdout
     )
     assert document["folder"] == "deep/er/shop"
     assert "src/shop/asgi.py" in document["files"]
     assert (tmp_path / "deep/er/shop/src/shop/asgi.py").exists()
+
+
+def test_the_folder_that_it_is_made_in_must_be_there(run, tmp_path):
+    shown = run("shop", "--framework", "flask", "--in", "canary", code=2)
+    assert "--in: There is no such folder. Make it" in shown.output
+    assert "canary" not in shown.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_is_used_and_one_with_something_in_it_is_left_alone(run, tmp_path):

@@ -70,6 +70,12 @@ def test_a_url_that_names_no_source_is_told_with_the_declarations(document):
     assert len(found["secrets"]) == 4
 
 
+def test_a_url_that_names_no_source_is_all_that_is_told(run):
+    ran = run("list", "shop:Shop", "--source", "foo://x")
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert "there is no source for the scheme 'foo'" in ran.stderr
+
+
 def test_a_source_without_metadata_is_told_as_such(run):
     ran = run("list", "shop:Shop", "--source", "env:")
     assert ran.exit_code == 0
@@ -154,5 +160,6 @@ def test_names_give_a_terminal_no_orders(run, folder):
         "class C(SecretContainer):\n    a = DynamicSecret('A\\x1b[31m')\n"
     )
     ran = run("list", "odd_names:C")
-    assert "A?[31m" in ran.stdout
-    assert "\x1b" not in ran.stdout
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "the name of 'a' has a blank, a line break or a control character" in ran.stderr
+    assert not {"\x1b", "[31m"} & set(ran.stderr)

@@ -1,5 +1,7 @@
 """Promises 13 and 14: what a container class refuses when it is created."""
 
+import re
+
 import pytest
 from dependency_injector import providers
 from pydantic import SecretStr
@@ -10,6 +12,7 @@ from pgp_config import (
     DynamicSecret,
     Freshness,
     KeyRing,
+    LoggingObserver,
     Memory,
     ReloadPolicy,
     SecretContainer,
@@ -179,6 +182,20 @@ def test_an_unknown_type_is_named_with_its_secret():
         StaticSecret("DECLARED_KEY", type("Odd", (), {}))
 
 
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("canary", r"its type is given as a value \(str\)\. Give the type itself"),
+        (7, r"its type is given as a value \(int\)"),
+        (list["Canary"], r"pydantic does not know the type list\['Canary'\] \(class-not-fully-"),  # noqa: F821  that is the fault
+    ],
+)
+def test_a_type_that_is_given_as_text_is_a_fault_of_its_secret(declared, told):
+    with pytest.raises(DeclarationError, match=f"^DECLARED_KEY: {told}") as caught:
+        DynamicSecret("DECLARED_KEY", declared)
+    assert "canary" not in str(caught.value)
+
+
 def test_a_container_needs_a_source():
     class Service(SecretContainer):
         key = DynamicSecret("DECLARED_KEY")
@@ -230,3 +247,133 @@ def test_texts_name_the_secret_and_no_value(service):
     assert repr(service) == "<Service: DECLARED_KEY>"
     assert service.key.container_name == "Service"
     assert SecretStr("x") != service.key
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CHANGENOW_API_KEY",
+        "K" * 255,
+        "database#*",
+        "team/database#the user",
+        "/prod/split2/CHANGENOW_API_KEY",
+        "rds!cluster-1+2=3.@_",
+        "arn:aws:secretsmanager:eu-west-1:111122223333:secret:" + "split2/" * 100 + "KEY-a1B2c3",
+        ".hidden.key",
+    ],
+)
+def test_a_name_that_some_source_can_hold_is_declared(name):
+    class Named(SecretContainer):
+        key = DynamicSecret(name)
+
+    assert Named.key.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sk live canary/7f3a==", "has a blank, a line break or a control character in it"),
+        ("canary\nsecond", "has a blank, a line break or a control character in it"),
+        ("KEY#canary\x1b[31m", "has a blank, a line break or a control character in it"),
+        ("canary" * 100, "has 600 characters"),
+        ("KEY#" + "canary" * 100, "has 604 characters"),
+        ("arn:" + "canary" * 400, "has 2404 characters"),
+        ("canary//+7f3a==", "has an empty segment, '.' or '..' between its slashes"),
+        ("canary PASSWORD", "has a blank, a line break or a control character in it"),
+        ("#canary", "has nothing before its '#'"),
+    ],
+)
+def test_a_name_that_no_source_can_hold_is_refused_and_not_shown(name, told):
+    with pytest.raises(DeclarationError) as caught:
+
+        class Misnamed(SecretContainer):
+            key = DynamicSecret(name)
+
+    text = str(caught.value)
+    assert f"Misnamed: the name of 'key' {told}, and no source holds" in text
+    assert "It is not shown, for it may be a value." in text
+    assert "canary" not in text
+    with pytest.raises(DeclarationError, match="names a secret that no container") as caught:
+        request_scope(values={f"{name}x": "1"})
+    assert "Did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a//b", "a/./b", "split2/"])
+def test_a_name_that_is_no_value_is_refused_by_name(name):
+    with pytest.raises(
+        DeclarationError, match=rf"^{re.escape(name)} in Misnamed: its name has an "
+    ):
+
+        class Misnamed(SecretContainer):
+            key = StaticSecret(name)
+
+
+def test_a_type_that_is_wrong_does_not_show_a_name_that_may_be_a_value():
+    for make in (DynamicSecret, KeyRing):
+        with pytest.raises(DeclarationError) as caught:
+            make("canary 7f3a", type("Odd", (), {}))
+        assert "canary" not in str(caught.value)
+    with pytest.raises(DeclarationError, match=r"^grace") as caught:
+        KeyRing("canary 7f3a", grace=-1)
+    assert "canary" not in str(caught.value)
+
+
+def test_an_override_with_a_name_that_no_source_can_hold_is_refused():
+    with pytest.raises(DeclarationError, match="the name of 'a secret'"):
+        Plain(source=Memory({}), key=DynamicSecret("no name"))
+
+
+class Plain(SecretContainer):
+    key = DynamicSecret("DECLARED_KEY")
+    client = providers.Singleton(Client, api_key=key)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"observers": ["canary"]}, r"observers= has a str in it.*observers=\[LoggingObserver"),
+        ({"observers": "canary"}, r"observers= is given a str\. Give a list"),
+        ({"observers": LoggingObserver()}, r"observers= is given a LoggingObserver\. Give a list"),
+        ({"observers": print}, r"observers= is given a builtin_function_or_method\. Give a list"),
+        ({"observers": [LoggingObserver]}, "observers= has the class LoggingObserver in it"),
+        ({"uptake": "sqlite:canary"}, r"uptake= is given a str\. Give an Uptake"),
+        ({"clock": 5}, r"clock= is given a int\. Give a function"),
+        ({"chance": "canary"}, r"chance= is given a str\. Give a function"),
+        ({"keyy": "canary"}, r"made with keyy=, and declares.*Did you mean key=\?"),
+        ({"clok": "canary"}, r"made with clok=, and declares.*Did you mean clock=\?"),
+        ({"zzz": "canary"}, r"made with zzz=, and declares.*Its arguments are source, freshness"),
+    ],
+)
+def test_what_a_container_is_not_made_with_is_refused_when_it_is_made(arguments, told):
+    with pytest.raises(DeclarationError, match=f"^Plain: .*{told}") as caught:
+        Plain(source=Memory({"DECLARED_KEY": "v1"}), **arguments)
+    assert "canary" not in str(caught.value)
+
+
+def test_observers_may_be_none_or_an_iterator_and_what_is_declared_is_overridden():
+    source = Memory({"DECLARED_KEY": "v1"})
+    told = []
+    secrets = Plain(source=source, observers=iter([told.append]), key="canary", client=7)
+    assert (secrets.key().get_secret_value(), secrets.client()) == ("canary", 7)
+    secrets.key.reset_override()
+    secrets.load()
+    assert told
+    secrets.close()
+    Plain(source=source, observers=[]).close()
+
+
+def test_a_value_is_not_set_in_place_of_a_secret():
+    secrets = Plain(source=Memory({"DECLARED_KEY": "v1"}))
+    for name in ("key", "client"):
+        with pytest.raises(
+            DeclarationError,
+            match=rf"^Plain: its attribute '{name}' .*secrets\.{name}\.override\(",
+        ) as caught:
+            setattr(secrets, name, "canary")
+        assert "canary" not in str(caught.value)
+    secrets.load()
+    assert secrets.key().get_secret_value() == "v1"
+    secrets.note = "anything else"
+    secrets.client = providers.Object("another provider")
+    assert (secrets.note, secrets.client()) == ("anything else", "another provider")
+    secrets.close()

@@ -21,7 +21,7 @@ def made(request, tmp_path):
         yield store_from_url("memory:")
         return
     if request.param == "sqlite":
-        yield store_from_url(f"sqlite:///{tmp_path}/state/uptake.sqlite3")
+        yield store_from_url(f"sqlite:///{tmp_path}/uptake.sqlite3")
         return
     found = store_from_url(request.getfixturevalue("redis_url"))
     yield found
@@ -157,6 +157,19 @@ def test_sqlite_alone_is_a_file_of_this_user(tmp_path, monkeypatch):
     assert repr(made) == f"SqliteUptake('{default_file()}')"
     monkeypatch.delenv("XDG_STATE_HOME")
     assert default_file().parts[-4:] == (".local", "state", "pgp-config", "uptake.sqlite3")
+
+
+def test_only_the_file_is_made_and_not_its_folder(tmp_path):
+    folder = tmp_path / f"new-{CANARY}"
+    with pytest.raises(
+        DeclarationError, match=r"in a folder that is not there\. Make the folder"
+    ) as caught:
+        store_from_url(f"sqlite:///{folder}/uptake.db")
+    assert CANARY not in str(caught.value)
+    assert not folder.exists()
+    with pytest.raises(sqlite3.OperationalError):
+        SqliteUptake(folder / "uptake.db").read("KEY")
+    assert not folder.exists()
 
 
 def test_four_slashes_mean_the_same_as_three(tmp_path):

@@ -252,7 +252,7 @@ def test_the_pauses_are_jittered(monkeypatch, clock):
 @pytest.mark.parametrize(
     ("fault", "kind", "says", "remedy"),
     [
-        (exceptions.NotFound("x"), SecretNotFound, "no version latest", "Create it"),
+        (exceptions.NotFound("x"), SecretNotFound, "or has no version", "Create it"),
         (exceptions.PermissionDenied("x"), SecretForbidden, "may not read", "secretAccessor"),
         (exceptions.Forbidden("x"), SecretForbidden, "may not read", "secretAccessor"),
         (exceptions.FailedPrecondition("x"), SecretDisabled, "disabled or destroyed", "Enable"),

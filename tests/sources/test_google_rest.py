@@ -211,8 +211,8 @@ def test_what_may_pass_is_tried_again(fault):
 @pytest.mark.parametrize(
     ("fault", "kind", "says"),
     [
-        (refusal(404, "NOT_FOUND"), SecretNotFound, "no version latest"),
-        (refusal(404), SecretNotFound, "no version latest"),
+        (refusal(404, "NOT_FOUND"), SecretNotFound, "or has no version"),
+        (refusal(404), SecretNotFound, "or has no version"),
         (refusal(403, "PERMISSION_DENIED"), SecretForbidden, "may not read"),
         (refusal(403), SecretForbidden, "may not read"),
         (refusal(401, "UNAUTHENTICATED"), SecretForbidden, "credentials"),

@@ -1,12 +1,14 @@
 """Either transport against a local Secret Manager, over a real connection."""
 
 import random
+import re
 from urllib.parse import urlencode
 
 import pytest
 
 from pgp_config import (
     RejectedVersion,
+    SecretDisabled,
     SecretForbidden,
     SecretNotFound,
     SecretUnavailable,
@@ -15,6 +17,7 @@ from pgp_config import (
 from pgp_config.emulator import SecretManagerEmulator
 from pgp_config.secret import Decoder
 from pgp_config.sources import GoogleSecretManager, source_from_url
+from pgp_config.sources.google import administration
 
 
 @pytest.fixture
@@ -123,6 +126,31 @@ def test_a_lagging_latest_says_its_own_number(emulator, connect):
 def test_a_global_secret_is_none_of_a_location(emulator, connect):
     with pytest.raises(SecretNotFound, match="location europe-west1"):
         connect(location="europe-west1").fetch("KEY")
+
+
+def test_a_disabled_newest_version_is_told_with_its_number(emulator, connect):
+    emulator.add("KEY", "canary")
+    emulator.disable("KEY", 2)
+    source = connect()
+    with pytest.raises(SecretDisabled, match=r"^KEY: the newest version, 2, is disabled or "):
+        source.fetch("KEY")
+    with pytest.raises(SecretDisabled, match=r"^KEY: version 2 is disabled or "):
+        source.fetch("KEY", 2)
+
+
+def test_a_local_server_that_is_not_there_is_named_and_google_is_not(
+    emulator, connect, address, monkeypatch
+):
+    monkeypatch.setattr(administration, "TOTAL_TIMEOUT", 0.1)
+    source = connect(attempt_timeout=0.1, total_timeout=0.1)
+    emulator.stop()
+    endpoint = re.escape(address["endpoint"])
+    told = f"Look whether the local Secret Manager runs at {endpoint}: start it"
+    with pytest.raises(SecretUnavailable, match=told) as caught:
+        source.fetch("KEY")
+    assert "google.com" not in str(caught.value)
+    with pytest.raises(SecretUnavailable, match=told):
+        source.administration().describe("KEY")
 
 
 def test_a_secret_without_a_version_is_not_found(emulator, connect):

@@ -110,6 +110,16 @@ def test_a_wrong_url_says_what_is_wrong_and_what_to_do(url, happened, remedy):
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["vault", "aws"])
+def test_a_source_that_is_not_installed_says_what_to_install(scheme, monkeypatch):
+    monkeypatch.setattr(urls, "entry_points", lambda **_: ())
+    with pytest.raises(
+        DeclarationError,
+        match=rf"{scheme}' is not installed\. Install it: pip install pgp-config-{scheme}\.",
+    ):
+        source_from_url(f"{scheme}://canary")
+
+
 def test_kinds():
     assert isinstance(source_from_url("env:"), Environment)
     assert isinstance(source_from_url("dir:///x"), Directory)

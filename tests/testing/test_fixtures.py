@@ -62,6 +62,16 @@ def test_a_misspelt_option_is_an_error_and_not_ignored(make_secrets, option, hin
         make_secrets(Service, VALUES, **{option: EVERY_REQUEST})
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("KIT_KEYY", "Did you mean KIT_KEY"), ("ZZZ", "Use the")]
+)
+def test_a_value_of_a_secret_that_is_not_declared_is_an_error(make_secrets, name, hint):
+    with pytest.raises(
+        DeclarationError, match=rf"^{name} in Service: is given a value, and .*{hint}"
+    ):
+        make_secrets(Service, {**VALUES, name: "canary"})
+
+
 async def test_a_coroutine_rotates_without_blocking(make_secrets):
     made = make_secrets(Service, VALUES)
     assert await made.arotate("KIT_KEY", "canary-2") == 2

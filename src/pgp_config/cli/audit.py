@@ -145,6 +145,8 @@ def audit(  # noqa: PLR0917  typer makes options of them
 
     It ends with 0 (nothing was found), 1 (something was), or 2 (wrong use, or nothing to audit; the rest is judged).
     """
+    if as_json and form == "sarif":
+        raise typer.BadParameter("Give --json or --format sarif, not both.")
     names = _names(secret or [], container or [], ("*.run.app", *(host or [])), strict=strict)
     told = _Told(
         paths=paths

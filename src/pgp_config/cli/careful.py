@@ -12,6 +12,12 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: Where commands find containers that no argument names.
+CONTAINER_VARIABLE = "PGP_CONFIG_CONTAINER"
+
+#: What typer hands on from pydantic before the words of a choice that there is not.
+_PYDANTICS = "Value error, "
+
 #: What stands for what was given.
 _HIDDEN = "(not shown)"
 
@@ -50,7 +56,10 @@ class CarefulGroup(TyperGroup):
             raise self._masked(error) from None
 
     def _masked(self, error: Any) -> Exception:  # noqa: ANN401  as above
-        text: str = _EXTRA.sub(rf"\1{_HIDDEN}", error.message)
+        parameter = getattr(error, "param", None)
+        if not error.message and parameter is not None and parameter.envvar == CONTAINER_VARIABLE:
+            error.message = f"Write MODULE:NAME of a container, or set {CONTAINER_VARIABLE}."
+        text: str = _EXTRA.sub(rf"\1{_HIDDEN}", error.message).removeprefix(_PYDANTICS)
         for given in {part for each in self._given for part in _parts(each)}:
             text = text.replace(repr(given), _HIDDEN)
         error.message = text

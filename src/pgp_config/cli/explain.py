@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import difflib
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgp_config.cli.options import AsJson  # noqa: TC001  typer reads the annotations
 from pgp_config.cli.output import DONE, Output
 from pgp_config.explanations import explanations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def explain(
@@ -29,9 +33,13 @@ def explain(
     """
     known = explanations()
     by_lower_case = {name.lower(): name for name in known}
-    wanted = [by_lower_case.get(given.lower(), "") for given in names or ()]
-    if "" in wanted:
-        raise typer.BadParameter(f"there is no such error. Known are {', '.join(known)}.")
+    asked = [given.lower() for given in names or ()]
+    close = [_closest(name, by_lower_case) for name in asked if name not in by_lower_case]
+    if close:
+        meant = " or ".join(by_lower_case[name] for name in close if name)
+        hint = f"Did you mean {meant}?" if meant else f"Known are {', '.join(known)}."
+        raise typer.BadParameter(f"there is no such error. {hint}")  # what was given is not shown
+    wanted = [by_lower_case[name] for name in asked]
     output = Output(as_json=as_json)
     if wanted:
         _show(output, {name: known[name] for name in wanted})
@@ -39,6 +47,10 @@ def explain(
         output.line("\n".join([*known, "", "pgp-config explain NAME says what it means."]))
     chosen = [{"name": name, "text": known[name]} for name in wanted or known]
     raise typer.Exit(output.end({"errors": chosen, "error": None}, DONE))
+
+
+def _closest(given: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(given, known, n=1)), "")
 
 
 def _show(output: Output, texts: dict[str, str]) -> None:

@@ -103,10 +103,14 @@ def init(
     It passes its own tests at once, one of which rotates a secret. The folder is complete or not there: nothing is
     half written, and a folder with something in it is left alone.
 
-    It ends with 0, with 1 where the folder cannot be made, or with 2 where a name or a source is none.
+    It ends with 0, with 1 where the folder cannot be made, or with 2 where a name, a source or the folder of --in is none.
     """
     _refuse_name(name)
     _refuse_source(source)
+    if not folder.is_dir():
+        raise typer.BadParameter(
+            "There is no such folder. Make it, or give another one.", param_hint="--in"
+        )
     target = folder / name
     try:
         written = _make(target, _contents(name, framework, source))
@@ -249,7 +253,6 @@ def _make(target: Path, contents: Mapping[str, str]) -> list[str]:
     """
     if _is_filled(target):
         raise FileExistsError
-    target.parent.mkdir(parents=True, exist_ok=True)
     built = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         built.chmod(0o755)  # a temporary folder is its owner's alone

@@ -74,12 +74,12 @@ def _show(
         "error": None,
     }
     services = {subject.service for subject in subjects}
+    if failed:  # the error follows, and ends the document
+        return FAILED
     output.table(
         _HEADINGS,
         [_cells(row, looks.get(row.name), services, wide=output.is_wide) for row in rows],
     )
-    if failed:  # the error follows, and ends the document
-        return FAILED
     output.line()
     output.line(_summary(rows, services, source))
     problem = _problem(looks)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pgp_config.checks.inventory import Subject, source_of
+from pgp_config.cli.careful import CONTAINER_VARIABLE
 from pgp_config.cli.targets import HELP, METAVAR, targets_of
 from pgp_config.errors import DeclarationError
 from pgp_config.sources.urls import source_from_url
@@ -22,7 +23,7 @@ Containers = Annotated[
     list[str],
     typer.Argument(
         metavar=METAVAR,
-        envvar="PGP_CONFIG_CONTAINER",
+        envvar=CONTAINER_VARIABLE,
         help=HELP,
         show_default=False,
     ),

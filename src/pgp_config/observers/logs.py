@@ -8,6 +8,7 @@ from dataclasses import fields
 from math import inf
 from typing import TYPE_CHECKING
 
+from pgp_config.errors import RejectedVersion
 from pgp_config.events import (
     Announced,
     BuildFailed,
@@ -28,6 +29,7 @@ from pgp_config.events import (
     VersionRefused,
     VersionRejected,
 )
+from pgp_config.payload import DamagedVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +50,11 @@ def _reloaded(event: Reloaded) -> _Line:
 
 
 def _failed(event: FetchFailed) -> _Line:
+    if isinstance(event.error, RejectedVersion) and not isinstance(event.error, DamagedVersion):
+        # Why is in the line of its `VersionRejected`; the pause is that of a newer version.
+        what = f"{event.secret} in {event.container}: the version that there is was rejected."
+        again = f"A newer one is looked for in {event.pause:.1f} s at the earliest."
+        return logging.WARNING, f"Could not fetch {what} {again}"
     again = f"Asked again in {event.pause:.1f} s at the earliest."
     return logging.WARNING, f"Could not fetch {event.error} {again} ({event.error.explained_by})"
 

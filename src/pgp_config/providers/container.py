@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from dependency_injector import containers, providers
@@ -36,7 +37,7 @@ from pgp_config.scopes import open_scope
 from pgp_config.sources.base import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
     from pgp_config.cache import Flight, Landing, SecretStatus, Spec
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from pgp_config.uptake import Uptake
     from pgp_config.uptake.reporter import Reporter
 
+
+#: What every container is made with.
+_ARGUMENTS = ("source", "freshness", "observers", "uptake", "pinned", "clock", "chance")
 
 if TYPE_CHECKING:
     # Its stubs do not name dependency_injector's own metaclass; as `Any` it would make every container one for pyright.
@@ -116,6 +120,9 @@ class _Operations:
 
     def load(self) -> None:
         """Fetch every secret that is not known yet, in parallel, and seal the static ones.
+
+        It blocks an event loop that runs in this thread, and is not refused there as a read is: uvicorn, say, imports an
+        application in its running loop. In a coroutine write `await secrets.aload()`.
 
         Raises:
             StartupError: With every fault, by name. What could be loaded stays loaded.
@@ -286,6 +293,16 @@ class _Operations:
 class _Container(_Operations, containers.DynamicContainer):
     """An instance of a `SecretContainer`: what `MyContainer(source=…)` gives."""
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # While it is made it has no providers yet.
+        if name in getattr(self, "providers", ()) and not isinstance(value, providers.Provider):
+            raise DeclarationError(
+                f"its attribute {name!r} is set to a {type(value).__name__}, and would not be read any more",
+                remedy=f"Give a value for a test so: with secrets.{name}.override(…): …",
+                container=self.parent_name,
+            )
+        super().__setattr__(name, value)
+
     def __deepcopy__(self, memo: dict[Any, Any] | None) -> Self:
         copied: Self = super().__deepcopy__(memo)
         # The providers of a copy read through the same cache; whoever closes one closes both.
@@ -352,6 +369,10 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         _refuse_non_source(source, cls.__name__)
         try:
             refuse_other_than_freshness(freshness)
+            observers = _checked_observers(observers)
+            _refuse_non_uptake(uptake)
+            _refuse_non_functions(clock=clock, chance=chance)
+            _refuse_unknown(overriding_providers, cls.providers)
         except DeclarationError as fault:
             raise fault.located(container=cls.__name__) from None
         # dependency_injector gives an instance of `instance_type`, with the same attributes.
@@ -360,7 +381,7 @@ class SecretContainer(_Operations, containers.DeclarativeContainer, metaclass=_D
         declared = secrets_of(container.providers.values())
         classes = {secret.name: secret.reload_class for secret in declared}
         _refuse_faults(cls.__name__, faults_of_pins(pins, classes))
-        told = tuple(default_observers if observers is None else observers)
+        told = tuple(default_observers) if observers is None else observers
         uptake = uptake or _uptake_of_environ()
         reporter = None if uptake is None else uptake.reporter(cls.__name__, told, chance)
         cache = Cache(
@@ -395,3 +416,60 @@ def _refuse_non_source(source: object, container: str) -> None:
             remedy="Give a source: GoogleSecretManager('my-project'), or source_from_url('env:').",
             container=container,
         )
+
+
+def _checked_observers(observers: object) -> tuple[Observer, ...] | None:
+    if observers is None:
+        return None
+    if not isinstance(observers, Iterable) or isinstance(observers, str | bytes):
+        raise DeclarationError(
+            f"observers= is given {_kind_of(observers)}",
+            remedy="Give a list of observers, also of one: observers=[LoggingObserver()].",
+        )
+    found = tuple(observers)
+    for each in found:
+        if isinstance(each, type) or not callable(each):
+            raise DeclarationError(
+                f"observers= has {_kind_of(each)} in it, which cannot be told of an event",
+                remedy="Give objects that are called with each event: observers=[LoggingObserver()].",
+            )
+    return found
+
+
+def _refuse_non_uptake(uptake: object) -> None:
+    if uptake is not None and not callable(getattr(uptake, "reporter", None)):
+        raise DeclarationError(
+            f"uptake= is given {_kind_of(uptake)}",
+            remedy="Give an Uptake, such as Uptake.from_environ(os.environ), or set PGP_CONFIG_UPTAKE to a URL.",
+        )
+
+
+def _refuse_non_functions(**given: object) -> None:
+    for name, function in given.items():
+        if not callable(function):
+            raise DeclarationError(
+                f"{name}= is given {_kind_of(function)}",
+                remedy=f"Give a function without arguments that returns a number, or leave {name}= out.",
+            )
+
+
+def _kind_of(given: object) -> str:
+    # Not quoted: it may be a value given by mistake, or a URL with a password in it.
+    return (
+        f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+    )
+
+
+def _refuse_unknown(overriding: Iterable[str], declared: Iterable[str]) -> None:
+    import difflib  # noqa: PLC0415  for a mistake only
+
+    known = sorted(declared)
+    for name in overriding:
+        if name not in known:
+            close = difflib.get_close_matches(name, [*_ARGUMENTS, *known], n=1)
+            raise DeclarationError(
+                f"it is made with {name}=, and declares nothing of that name",
+                remedy=f"Did you mean {close[0]}=?"
+                if close
+                else f"Its arguments are {', '.join(_ARGUMENTS)}; all others override what it declares.",
+            )

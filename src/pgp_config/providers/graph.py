@@ -10,6 +10,7 @@ from dependency_injector.wiring import Provide
 
 from pgp_config.errors import DeclarationError
 from pgp_config.facts import Fact, fact
+from pgp_config.providers.names import fault_of, shown
 from pgp_config.providers.per_version import PerVersion
 from pgp_config.providers.secrets import SecretProvider
 
@@ -74,9 +75,31 @@ def faults_of(
 ) -> list[DeclarationError]:
     """Every fault of a container's declaration."""
     secrets = secrets_of(roots.values())
+    misnamed = list(_misnamed(secrets, roots))
+    if misnamed:  # alone: the other faults would show the names
+        return misnamed
     faults = [policy.fault_of(secret.name, dynamic=secret.is_dynamic) for secret in secrets]
     found = [fault for fault in faults if fault is not None]
     return [*found, *_two_classes(secrets), *_captures(roots)]
+
+
+def _misnamed(
+    secrets: list[SecretProvider[Any]], roots: dict[str, providers.Provider[Any]]
+) -> Iterator[DeclarationError]:
+    attributes = {id(provider): name for name, provider in roots.items()}
+    for secret in secrets:
+        reason = fault_of(secret.name)
+        if reason is None:
+            continue
+        name = shown(secret.name)
+        whose = "its name" if name else f"the name of {attributes.get(id(secret), 'a secret')!r}"
+        hidden = "" if name else " It is not shown, for it may be a value."
+        yield DeclarationError(
+            f"{whose} {reason}, and no source holds a secret of that name",
+            remedy="Give the name in the source, such as 'CHANGENOW_API_KEY', 'split2/changenow#key' or an "
+            f"ARN.{hidden}",
+            secret=name,
+        )
 
 
 def _two_classes(secrets: list[SecretProvider[Any]]) -> Iterator[DeclarationError]:

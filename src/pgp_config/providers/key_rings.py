@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin, overload
 
-from pgp_config.errors import DeclarationError
+from pgp_config.errors import DeclarationError, RejectedVersion
 from pgp_config.key_rings import Keys
 from pgp_config.policy import seconds
+from pgp_config.providers import names
 from pgp_config.providers.secrets import DynamicSecret, SecretProvider
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class KeyRing(DynamicSecret[Keys[K]]):
         try:
             length = seconds(grace, what="grace")
         except DeclarationError as fault:
-            raise fault.located(secret=name) from None
+            raise fault.located(secret=names.shown(name)) from None
         SecretProvider.__init__(self, name, declared, freshness, length)
 
     __slots__ = ()
@@ -93,6 +94,11 @@ class KeyRing(DynamicSecret[Keys[K]]):
         decode = self._spec.decoder.given
         if not isinstance(value, tuple):
             return Keys(cast("K", decode(value)), 1)
+        if len(value) != len(("current", "previous")):
+            raise RejectedVersion(
+                f"the value given is a tuple of {len(value)}",
+                remedy="Give a key, or a pair: the current and the previous one.",
+            )
         current, previous = value
         return Keys(cast("K", decode(current)), 2, cast("K", decode(previous)), 1)
 
@@ -106,5 +112,5 @@ def _refuse_type(name: str, declared: object) -> None:
         raise DeclarationError(
             f"is a key ring of {declared.__name__}, which is no key",
             remedy="Declare SecretStr, SecretBytes or bytes, or Annotated of one of them.",
-            secret=name,
+            secret=names.shown(name),
         )

@@ -15,11 +15,13 @@ from pgp_config.errors import (
     BlockingRead,
     DeclarationError,
     PgpConfigError,
+    RejectedVersion,
     StaticSecretInScope,
 )
 from pgp_config.events import StaticReadRefused
 from pgp_config.payload import Versioned
 from pgp_config.policy import refuse_other_than_freshness
+from pgp_config.providers import names
 from pgp_config.redaction import redactor
 from pgp_config.scopes import Scope, current_scope, declared_names, lone_scope, open_scope
 
@@ -102,9 +104,11 @@ class SecretProvider(providers.Provider[T]):
             refuse_other_than_freshness(freshness)
             decoder = _decoder_of(declared)
         except DeclarationError as fault:
-            raise fault.located(secret=name) from fault.__cause__
+            raise fault.located(secret=names.shown(name)) from fault.__cause__
         self._set_up(Spec(name, decoder, self.is_dynamic, freshness, grace), None)
-        declared_names.add(name)
+        # A name that no source could hold is refused by its container, which knows its attribute.
+        if names.fault_of(name) is None:
+            declared_names.add(name)
 
     def _set_up(self, spec: Spec[T], cache: Cache | None) -> None:
         self._spec = spec
@@ -225,7 +229,7 @@ class SecretProvider(providers.Provider[T]):
         """The value where it is at hand, or what to wait for."""
         self.was_read = True
         if scope is not None and scope.given and self.name in scope.given:
-            value = self._given(scope.given[self.name])
+            value = self._taken(scope.given[self.name])
             return cast("T", scope.setdefault(self._key, value))
         # A local reference: another thread may reset the override while it is called.
         overriding = self.last_overriding
@@ -233,8 +237,20 @@ class SecretProvider(providers.Provider[T]):
             return cast("T", overriding())
         return self._ask(self._cache or self._bound(), scope)
 
+    def _taken(self, value: object) -> T:
+        """A value that a test gave, as what a read gives.
+
+        Raises:
+            RejectedVersion: If it is not of the declared type; it names the secret.
+        """
+        try:
+            return self._given(value)
+        except RejectedVersion as fault:
+            error = fault.located(secret=self.name, container=self.container_name)
+        del value
+        raise error  # here, where no exception is in flight whose frames hold the value
+
     def _given(self, value: object) -> T:
-        """A value that a test gave, as what a read gives."""
         return self._spec.decoder.given(value)
 
     def _is_replaced(self, scope: Scope | None) -> bool:
@@ -256,7 +272,7 @@ class SecretProvider(providers.Provider[T]):
         """
         self.was_read = True
         if self.name in scope.given:
-            value = self._given(scope.given[self.name])
+            value = self._taken(scope.given[self.name])
             token = scope.setdefault((self._spec, Sight), object())
             return Sight(cast("T", scope.setdefault(self._key, value)), self._spec, None, token)
         overriding = self.last_overriding  # a local reference, as in `_begin`
@@ -331,7 +347,7 @@ class SecretProvider(providers.Provider[T]):
             DeclarationError: If a dynamic secret would take the place of a static one.
         """
         if not isinstance(provider, providers.Provider):
-            given = self._given(provider)
+            given = self._taken(provider)
             redactor.learn(self.name, self._spec.confidential(given))
             provider = GivenValue(given)
         self._refuse_override(provider)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from urllib.parse import SplitResult
 
+#: What brings a scheme of this project's that is no part of the core.
+_DISTRIBUTIONS = {"vault": "pgp-config-vault", "aws": "pgp-config-aws"}
+
 #: The entry-point group through which distributions add schemes.
 GROUP = "pgp_config.sources"
 
@@ -152,6 +155,11 @@ def _from_entry_point(scheme: str, url: str) -> Source:
 
 def _entry_point(scheme: str) -> EntryPoint:
     found = {point.value: point for point in _entry_points() if point.name == scheme}
+    if not found and scheme in _DISTRIBUTIONS:
+        raise DeclarationError(
+            f"the source for the scheme {scheme!r} is not installed",
+            remedy=f"Install it: pip install {_DISTRIBUTIONS[scheme]}.",
+        )
     if not found:
         raise DeclarationError(
             f"there is no source for the scheme {scheme!r}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pgp_config.errors import DeclarationError
 from pgp_config.forking import gate
+from pgp_config.health import condition_of
 from pgp_config.redaction import redact
 from pgp_config.status.journal import Journal, Record
 
@@ -149,18 +150,15 @@ def state_of(row: SecretStatus) -> str:
     - "fresh": confirmed at most `max_age` ago, or asked for by each scope anew.
     - "idle": confirmed longer ago, because nothing reads it; the next read confirms it first.
     """
-    age = row.age
-    if row.state == "missing" or age is None:
-        return "missing"
-    if row.state == "stale":
-        return "stale" if age > row.max_age else "failing"
-    if row.rejected:
-        return "rejected"
+    condition = condition_of(row)
+    if condition != "ok":
+        return condition
     if row.kind == "static":
         return "sealed"
     if row.read_ago is None:
         return "unread"
-    return "fresh" if age <= row.max_age or row.max_age == 0 else "idle"
+    is_fresh = row.max_age == 0 or (row.age or 0.0) <= row.max_age
+    return "fresh" if is_fresh else "idle"
 
 
 def _newer(row: SecretStatus, record: Record) -> int | None:

@@ -20,6 +20,7 @@ from pgp_config.errors import DeclarationError
 from pgp_config.events import default_observers
 from pgp_config.policy import Freshness
 from pgp_config.providers import SecretContainer
+from pgp_config.providers.graph import secrets_of
 from pgp_config.push.event import SecretEvent
 from pgp_config.testing.clock import FakeClock
 from pgp_config.testing.source import FakeSource
@@ -119,13 +120,7 @@ class Prepared(Generic[C, S]):
     def _refuse_unknown(self, name: str) -> None:
         names = [row.name for row in self.secrets.status()]
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            raise DeclarationError(
-                "is to be rotated, and the container does not declare it",
-                remedy=f"Did you mean {close[0]}?" if close else "Use the name in the source.",
-                secret=name,
-                container=self.secrets.parent_name,
-            )
+            raise _undeclared(name, "is to be rotated", names, self.secrets.parent_name)
 
     def close(self) -> None:
         """Close the container; idempotent."""
@@ -203,7 +198,7 @@ def prepare(
 
     Args:
         container: A subclass of `SecretContainer`.
-        values: The first version of each secret, by its name in the source.
+        values: The first version of each secret, by its name in the source; only of what it declares.
         manager: A started local Secret Manager, which is then the source; else a `FakeSource` is.
         options: As those of the container, and `load`.
 
@@ -214,6 +209,7 @@ def prepare(
     __tracebackhide__ = True  # a report with locals would show the values
     _refuse_non_class(container)
     _refuse_unknown_options(options)
+    _refuse_unknown_names(container, values or ())
     if manager is None:
         memory = FakeSource(values)
         return _prepared(container, memory, memory, options)
@@ -245,6 +241,30 @@ def _refuse_unknown_options(options: Iterable[str]) -> None:
             )
 
 
+def declared_by(container: type[SecretContainer]) -> set[str]:
+    """The names of the secrets that a container class declares."""
+    return {secret.name for secret in secrets_of(container.providers.values())}
+
+
+def _refuse_unknown_names(container: type[SecretContainer], values: Iterable[str]) -> None:
+    declared = declared_by(container)
+    for name in values:
+        if isinstance(name, str) and name not in declared:  # what is no text, the source refuses
+            raise _undeclared(name, "is given a value", declared, container.__name__)
+
+
+def _undeclared(
+    name: str, what: str, declared: Iterable[str], container: str | None
+) -> DeclarationError:
+    close = difflib.get_close_matches(name, sorted(declared), n=1)
+    return DeclarationError(
+        f"{what}, and the container does not declare it",
+        remedy=f"Did you mean {close[0]}?" if close else "Use the name in the source.",
+        secret=name,
+        container=container,
+    )
+
+
 def _prepared(container: type[C], store: S, source: Source, options: Options) -> Prepared[C, S]:
     events = Events()
     clock = options.get("clock") or FakeClock()
@@ -272,7 +292,7 @@ class Maker:
 
     Args:
         at_end: Takes what is to be called then.
-        values: First versions for every container, which those given to a call replace.
+        values: First versions for every container that declares them, which those given to a call replace.
         clock: For every container, unless a call gives another.
     """
 
@@ -317,7 +337,10 @@ class Maker:
         """As `prepare`; the clock is the test's, unless another is given."""
         __tracebackhide__ = True  # as there
         options.setdefault("clock", self._clock)
-        every = {**self._values, **(values or {})}
+        _refuse_non_class(container)
+        # Those for every container may be of another one.
+        every = {n: v for n, v in self._values.items() if n in declared_by(container)}
+        every |= values or {}
         prepared = prepare(container, every, manager=manager, **options)
         self._at_end(prepared.close)
         return prepared

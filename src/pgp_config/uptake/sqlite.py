@@ -43,10 +43,11 @@ class SqliteUptake:
     A connection lives for one call, so that none crosses a fork.
 
     Args:
-        file: Its path; the folder is made.
+        file: Its path; the file is made.
         namespace: Keeps apart what shares a file, such as staging and production.
         clock: Seconds of a clock that the machine's processes share; a test gives its own. The monotonic one is
             that of the machine since its start (Linux, macOS, Windows), and nobody sets it.
+        makes_folder: Whether its folder is made too: that of `sqlite:` alone.
     """
 
     def __init__(
@@ -54,8 +55,11 @@ class SqliteUptake:
         file: Path,
         namespace: str = "",
         clock: Callable[[], float] = time.monotonic,
+        *,
+        makes_folder: bool = False,
     ) -> None:
         self._file = file
+        self._makes_folder = makes_folder
         self._namespace = namespace
         self._clock = clock
 
@@ -96,7 +100,8 @@ class SqliteUptake:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        if self._makes_folder:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as connection, connection:
             connection.execute(_TABLE)
             yield connection

@@ -29,7 +29,8 @@ def store_from_url(url: str) -> UptakeStore:
             the last with `?namespace=NAME`. No error shows more of it than its scheme.
 
     Raises:
-        DeclarationError: If the scheme is unknown, its rest does not fit it, or a library is missing.
+        DeclarationError: If the scheme is unknown, its rest does not fit it, the folder of a file is not there, or a
+            library is missing.
     """
     try:
         parts = urlsplit(url)
@@ -42,7 +43,7 @@ def store_from_url(url: str) -> UptakeStore:
         rest = f"?{urlencode(options)}" if options else ""
         return _redis(parts.scheme, url.partition("?")[0] + rest, namespace)
     if parts.scheme == "sqlite" and not parts.netloc and not options:
-        return SqliteUptake(_file_of(parts), namespace)
+        return SqliteUptake(_file_of(parts), namespace, makes_folder=not parts.path)
     if url == "memory:":
         return MemoryUptake()
     known = parts.scheme in ("sqlite", "memory")
@@ -56,7 +57,15 @@ def store_from_url(url: str) -> UptakeStore:
 def _file_of(parts: SplitResult) -> Path:
     # Four slashes, as SQLAlchemy writes an absolute path, mean the same.
     path = unquote(parts.path)
-    return Path(f"/{path.lstrip('/')}") if path else default_file()
+    if not path:
+        return default_file()
+    file = Path(f"/{path.lstrip('/')}")
+    if not file.parent.is_dir():
+        raise DeclarationError(
+            "the URL of the uptake store (sqlite) names a file in a folder that is not there",
+            remedy="Make the folder, or correct the path: only the file is made.",
+        )
+    return file
 
 
 def _redis(scheme: str, url: str, namespace: str) -> UptakeStore:

@@ -224,7 +224,11 @@ class GoogleAdministration:
 
         def explain(fault: Exception) -> PgpConfigError:
             return faults.explained_change(
-                fault, where=self._manager.where, doing=doing, total=TOTAL_TIMEOUT
+                fault,
+                where=self._manager.where,
+                doing=doing,
+                total=TOTAL_TIMEOUT,
+                endpoint=self._manager.endpoint,
             )
 
         outcome = self._manager.perform(

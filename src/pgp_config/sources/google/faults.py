@@ -53,6 +53,12 @@ _GRANT = (
 
 _LOOK = "Look at status.cloud.google.com and at the network on the way there."
 
+#: In place of `_LOOK` where an endpoint was given: Google has no part in it.
+_LOOK_AT_ENDPOINT = "Look whether the local Secret Manager runs at {endpoint}: start it (`pgp-config emulator`), or correct the endpoint."
+
+#: The number in what Secret Manager says of a version that is disabled or destroyed.
+_NUMBER = re.compile(r"/versions/([0-9]+)\]? is in [A-Z]+ state")
+
 
 class StatusFault(Exception):  # noqa: N818  it is the cause of an error, told by status
     """An answer over REST that is not OK, or none.
@@ -75,7 +81,7 @@ class _Meaning(NamedTuple):
 _MEANINGS = {
     "NOT_FOUND": _Meaning(
         SecretNotFound,
-        "does not exist in {where}, or has no version {version}",
+        "does not exist in {where}, or has {none}",
         "Create it or add the version; or correct the project, the location or the name.",
     ),
     "PERMISSION_DENIED": _Meaning(
@@ -90,12 +96,12 @@ _MEANINGS = {
     ),
     "FAILED_PRECONDITION": _Meaning(
         SecretDisabled,
-        "version {version} is disabled or destroyed in {where}",
+        "{which} is disabled or destroyed in {where}",
         "Enable that version, or add a new one.",
     ),
     "INVALID_ARGUMENT": _Meaning(
         SecretUnavailable,
-        "Secret Manager calls the request invalid ({where}, version {version})",
+        "Secret Manager calls the request invalid ({where}, {which})",
         "Correct the project, the location or the secret's name.",
     ),
     "DEADLINE_EXCEEDED": _Meaning(
@@ -157,7 +163,9 @@ def may_pass(fault: BaseException) -> bool:
     return _status_of(fault) in TRANSIENT
 
 
-def explained(fault: Exception, *, where: str, version: int | str, total: float) -> PgpConfigError:
+def explained(
+    fault: Exception, *, where: str, version: int | str, total: float, endpoint: str | None
+) -> PgpConfigError:
     """An error of ours for one of Google's, with that as its cause.
 
     Args:
@@ -165,11 +173,26 @@ def explained(fault: Exception, *, where: str, version: int | str, total: float)
         where: The project and the location, in words.
         version: What was asked for.
         total: The seconds that the fetch had.
+        endpoint: The local Secret Manager that was asked; None for Google's.
     """
-    return _told(fault, _MEANINGS, {"where": where, "version": version, "total": total})
+    facts = {
+        "which": _which(fault, version),
+        "none": "no version" if version == "latest" else f"no version {version}",
+    }
+    return _told(fault, _MEANINGS, {**facts, "where": where, "total": total, "endpoint": endpoint})
 
 
-def explained_change(fault: Exception, *, where: str, doing: str, total: float) -> PgpConfigError:
+def _which(fault: Exception, version: int | str) -> str:
+    """The version that was asked for, in words; of the newest the number, if the fault tells it."""
+    if version != "latest":
+        return f"version {version}"
+    found = _NUMBER.search(str(fault))
+    return f"the newest version, {found[1]}," if found else "the newest version"
+
+
+def explained_change(
+    fault: Exception, *, where: str, doing: str, total: float, endpoint: str | None
+) -> PgpConfigError:
     """As `explained`, for calls that change, list or ask.
 
     Args:
@@ -177,9 +200,11 @@ def explained_change(fault: Exception, *, where: str, doing: str, total: float) 
         where: The project and the location, in words.
         doing: What was asked for, in words: "add a version to it".
         total: The seconds that the call had.
+        endpoint: The local Secret Manager that was asked; None for Google's.
     """
     meanings = {**_MEANINGS, **_MEANINGS_OF_CHANGES}
-    return _told(fault, meanings, {"where": where, "doing": doing, "total": total})
+    facts = {"where": where, "doing": doing, "total": total, "endpoint": endpoint}
+    return _told(fault, meanings, facts)
 
 
 def _told(
@@ -190,6 +215,8 @@ def _told(
         status = _status_of(fault)
         kind, happened, remedy = meanings.get(status, _OTHER)
         words = {**facts, "status": status}
+        if remedy == _LOOK and facts["endpoint"]:
+            remedy = _LOOK_AT_ENDPOINT
         error = kind(happened.format_map(words), remedy=remedy.format_map(words))
     error.__cause__ = bare(fault)
     return error

@@ -233,6 +233,11 @@ class GoogleSecretManager:
         return self._user_agent
 
     @property
+    def endpoint(self) -> str | None:
+        """The local server that it asks in place of Google's, if it does."""
+        return self._endpoint
+
+    @property
     def where(self) -> str:
         """The project and the location, in words."""
         location = f", location {self._location}" if self._location else ""
@@ -282,7 +287,9 @@ class GoogleSecretManager:
             return explain(fault)
 
     def _explained(self, fault: Exception, version: int | str) -> PgpConfigError:
-        return faults.explained(fault, where=self.where, version=version, total=self._total)
+        return faults.explained(
+            fault, where=self.where, version=version, total=self._total, endpoint=self.endpoint
+        )
 
     # -- the client of this process ----------------------------------------------------------
 
