@@ -251,9 +251,10 @@ def test_what_this_identity_may_do_beyond_reading_is_a_note(document, manager, s
 def test_old_versions_are_a_note_but_for_a_key_rings_previous(document, identity, source):
     for name in ("API_KEY", "WEBHOOK_SECRET"):
         identity.add(name, CANARY)
-    assert codes(document("check", "shop:Shop", "--source", source)) == {
-        ("note", "old-versions", "API_KEY")
-    }
+    found = document("check", "shop:Shop", "--source", source)
+    assert codes(found) == {("note", "old-versions", "API_KEY")}
+    (finding,) = found["findings"]
+    assert "and all of them with --all-older" in finding["remedy"]
 
 
 def test_pins_are_looked_at(document, identity, source):

@@ -489,9 +489,7 @@ def test_a_forked_child_has_the_history_and_counts_its_own_calls(shop, status, s
     }
 
 
-def test_a_process_has_one_name_on_its_page_and_in_the_uptake_store(
-    make, source, monkeypatch
-):
+def test_a_process_has_one_name_on_its_page_and_in_the_uptake_store(make, source, monkeypatch):
     """What `tail` and the page say is found again in the log, and where a rotation waits."""
     monkeypatch.setattr(processes, "_counts", {})  # other tests' containers have reported
     store = MemoryUptake()

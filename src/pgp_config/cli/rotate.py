@@ -135,6 +135,14 @@ def rotate(  # noqa: PLR0917  typer makes options of them
             show_default=False,
         ),
     ] = None,
+    all_older: Annotated[
+        bool,
+        typer.Option(
+            "--all-older",
+            help="Disable every older version in the end, and not only those that were in use; with --continue after a "
+            "rotation, too.",
+        ),
+    ] = False,
     wait_for_restarts: Annotated[
         bool,
         typer.Option(
@@ -159,6 +167,10 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     _refuse_two(
         [value_file is not None, generate_ is not None, continue_, forget], rollback, plan=plan
     )
+    if all_older and (keep_old or rollback or forget):
+        raise typer.BadParameter(
+            "--all-older disables versions: it goes with none of --keep-old, --rollback and --forget."
+        )
     action = "rollback" if rollback else "forget" if forget else "rotate"
     shown = Shown(name, action, as_json=as_json)
     options = Options(
@@ -168,6 +180,7 @@ def rotate(  # noqa: PLR0917  typer makes options of them
         gone_after=inf if gone_after is None else gone_after,
         keep_old=keep_old,
         wait_for_restarts=wait_for_restarts,
+        all_older=all_older,
     )
     try:
         with _opened(source, uptake) as (opened, store):
