@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgp_config.cli.output import DONE, INTERRUPTED, UNFINISHED, Output
 from pgp_config.cost import VERSION_PRICE
 from pgp_config.rotation.look import in_words
+from pgp_config.rotation.steps import Note
 from pgp_config.uptake.verdict import REMEDIES, Verdict
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Shown:
             self._show_verdict(told)
             return
         self._document["steps"].append(told)
-        self._line(told, mark="✓ ", style="green")
+        mark, style = ("! ", "yellow") if isinstance(told, Note) else ("✓ ", "green")
+        self._line(told, mark=mark, style=style)
 
     def _show_verdict(self, verdict: Verdict) -> None:
         up = ", ".join(f"{count} of {service}" for service, count in verdict.up)

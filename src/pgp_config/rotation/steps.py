@@ -42,6 +42,12 @@ SETTLE = 10.0
 _OVERLAP = "may still verify; --disable-old ends that."
 
 
+class Note(str):
+    """What is told and is no step that was made: something is left as it is, or is not known."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a rotation waits.
@@ -180,18 +186,16 @@ class Rotation:
     def forget(self) -> Outcome:
         """Forget where a rotation stands, and change no version: others have changed what it left there.
 
+        Where there is none it says so, and is no failure: a runbook may come here a second time.
+
         Raises:
-            RotationStopped: If there is none.
             PgpConfigError: If the store of the secret does not answer or refuses.
         """
         facts = self._administration.describe(self._name)
         text = facts.annotations.get(ANNOTATION)
         if text is None:
-            raise RotationStopped(
-                "no rotation is under way, and there is nothing to forget",
-                remedy="Nothing has to be done: a rotation can begin.",
-                secret=self._name,
-            )
+            self._tell(Note("No rotation is under way, and there is nothing to forget."))
+            return Outcome("forget", "done", None, None, None)
         rest = {name: text for name, text in facts.annotations.items() if name != ANNOTATION}
         self._administration.annotate(self._name, facts, rest)
         which = "The last rotation, which is finished," if _is_done(text) else "The rotation"
@@ -325,7 +329,8 @@ class Rotation:
         rest = sorted(_older(look, mark).difference(mark.replaced))
         if rest:
             stay, them = ("stay", "them") if len(rest) > 1 else ("stays", "it")
-            self._tell(f"{in_words(rest).capitalize()} {stay} enabled: {why.replace('{}', them)}.")
+            why = why.replace("{}", them)
+            self._tell(Note(f"{in_words(rest).capitalize()} {stay} enabled: {why}."))
 
     def _wider(self, look: Look, mark: Mark) -> set[int]:
         """What the options add to what is replaced."""
@@ -469,7 +474,7 @@ class Rotation:
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
-            self._tell(text)
+            self._tell(Note(text))
 
     def _state_of(self, verdict: Verdict) -> str:
         reasons = {laggard.reason for laggard in verdict.waiting_for}
