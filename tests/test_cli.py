@@ -9,8 +9,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from pgp_config import GoogleSecretManager
+from pgp_config import DeclarationError, GoogleSecretManager
 from pgp_config.cli import app, main
+from pgp_config.emulator.seed import seed
 
 
 @pytest.fixture
@@ -108,7 +109,6 @@ def test_the_command_is_the_app(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read"),
         ("{", "is not a JSON object"),
         ('["canary-7f3a"]', "is not a JSON object"),
         ('{"KEY": 7}', "KEY is neither a text nor a list of texts"),
@@ -121,8 +121,7 @@ def test_the_command_is_the_app(monkeypatch, capsys):
 )
 def test_a_bad_seed_file_is_a_clear_error_without_a_value(tmp_path, content, said):
     seeds = tmp_path / "secrets.json"
-    if content is not None:
-        seeds.write_text(content)
+    seeds.write_text(content)
     shown = CliRunner().invoke(app, ["emulator", "--seed", str(seeds)])
     text = " ".join(shown.output.split())
     assert shown.exit_code == 1
@@ -130,6 +129,15 @@ def test_a_bad_seed_file_is_a_clear_error_without_a_value(tmp_path, content, sai
     assert str(seeds) in shown.output.replace("\n", "")
     assert "Write an object of names" in text
     assert "canary" not in shown.output
+
+
+def test_a_seed_file_that_is_not_there_is_a_wrong_use(tmp_path, secret_manager):
+    shown = CliRunner().invoke(app, ["emulator", "--seed", str(tmp_path / "canary-7f3a")])
+    assert shown.exit_code == 2
+    assert "There is no such file" in shown.output
+    assert "canary" not in shown.output
+    with pytest.raises(DeclarationError, match="cannot be read"):
+        seed(secret_manager, tmp_path / "missing.json")
 
 
 def test_both_addresses_can_be_chosen(monkeypatch, secret_manager):

@@ -132,8 +132,9 @@ def test_the_emulator_writes_its_addresses_as_one_document():
 
 
 def test_an_emulator_that_cannot_start_says_so_in_the_document(document, folder):
-    found = document("emulator", "--seed", "missing.json", code=1)
-    assert "cannot be read" in found["error"]["text"]
+    (folder / "seeds.json").write_text("[]")
+    found = document("emulator", "--seed", "seeds.json", code=1)
+    assert "is not a JSON object" in found["error"]["text"]
 
 
 def test_the_documentation_names_every_command_code_and_check():
@@ -199,7 +200,8 @@ def test_what_is_no_terminal_gets_no_colours(run):
 
 
 def test_what_a_program_reads_is_not_broken_into_lines(run, folder):
-    ran = run("check", "shop:Shop", "--catalogue", "missing.csv")
+    (folder / "empty.csv").touch()
+    ran = run("check", "shop:Shop", "--catalogue", "empty.csv")
     assert len(ran.stderr.splitlines()) == 1
 
 

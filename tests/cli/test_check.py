@@ -333,9 +333,10 @@ def test_what_this_identity_may_do_beyond_reading_is_a_note(document, manager, s
 def test_old_versions_are_a_note_but_for_a_key_rings_previous(document, identity, source):
     for name in ("API_KEY", "WEBHOOK_SECRET"):
         identity.add(name, CANARY)
-    assert codes(document("check", "shop:Shop", "--source", source)) == {
-        ("note", "old-versions", "API_KEY")
-    }
+    found = document("check", "shop:Shop", "--source", source)
+    assert codes(found) == {("note", "old-versions", "API_KEY")}
+    (finding,) = found["findings"]
+    assert "and all of them with --all-older" in finding["remedy"]
 
 
 def test_pins_are_looked_at(document, identity, source):
@@ -438,7 +439,6 @@ def test_a_list_that_may_not_be_read_is_told(document, identity, source, folder)
     ("name", "content", "said"),
     [
         ("c.txt", "x", "ends neither in .csv"),
-        ("missing.csv", None, "it cannot be read (No such file or directory)"),
         ("c.csv", b"\xff", "it is not UTF-8"),
         ("c.csv", f"API_KEY={CANARY}\n", "its first line has no column name"),
         ("c.csv", "", "its first line has no column name"),
@@ -460,11 +460,23 @@ def test_a_list_that_may_not_be_read_is_told(document, identity, source, folder)
     ],
 )
 def test_a_bad_catalogue_is_told_without_its_contents(run, folder, name, content, said):
-    if content is not None:
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     ran = run("check", "shop:Shop", "--catalogue", name)
     assert ran.exit_code == 1
     assert said in ran.stderr
+
+
+@pytest.mark.parametrize("name", [f"{CANARY}.csv", "."])
+def test_a_catalogue_that_is_not_there_is_a_wrong_use(run, name):
+    ran = run("check", "shop:Shop", "--catalogue", name, "--json")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "--catalogue" in ran.stderr
+    assert "There is no such file" in ran.stderr
+
+
+def test_a_catalogue_that_cannot_be_read_is_told(folder):
+    with pytest.raises(DeclarationError, match=r"cannot be read \(No such file or directory\)"):
+        read_catalogue(folder / "missing.csv")
 
 
 def test_without_pyyaml_the_extra_is_named(folder, monkeypatch):
@@ -538,7 +550,7 @@ def test_a_wrong_use_is_told_apart(run, arguments):
 def test_a_number_out_of_its_bounds_is_told(run, identity, source):
     load = ("--requests-per-second", "0", "--processes", "8")
     ran = run("check", "shop:Shop", "--source", source, *load)
-    assert ran.exit_code == 1
+    assert ran.exit_code == 2
     assert "requests per second: 0.0" in ran.stderr
 
 

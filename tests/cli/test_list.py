@@ -64,10 +64,12 @@ def test_what_may_not_be_looked_at_is_told(run, manager, source):
     assert [row[4] for row in table(ran) if row[0] == "API_KEY"] == ["enabled"]
 
 
-def test_a_url_that_names_no_source_is_told_with_the_declarations(document):
-    found = document("list", "shop:Shop", "--source", "vault9://canary-9c41", code=1)
-    assert "there is no source for the scheme 'vault9'" in found["error"]["text"]
-    assert len(found["secrets"]) == 4
+@pytest.mark.parametrize("url", ["vault9://canary-9c41", "canary-9c41", ""])
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_a_url_that_names_no_source_is_a_wrong_use(run, command, url):
+    ran = run(command, "shop:stored", "--source", url, "--json")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "--source" in ran.stderr
 
 
 def test_a_url_that_names_no_source_is_all_that_is_told(run):

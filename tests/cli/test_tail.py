@@ -279,8 +279,32 @@ def test_without_the_token_and_without_a_page(service):
     assert "off by default" in run(url + "-other", code=1).stderr
 
 
+def test_a_refusal_is_the_last_object_of_a_document(service):
+    url, *_ = service
+    for options in (["--once"], []):
+        shown = run(url, *options, "--json", code=1)
+        (line,) = shown.stdout.splitlines()
+        found = json.loads(line)
+        assert "it wants credentials" in found["text"]
+        assert found == {
+            "type": "ended",
+            "instance": None,
+            "text": shown.stderr.strip(),
+            "event": None,
+            "error": {"type": "Ended", "text": found["text"]},
+            "exit_code": 1,
+        }
+
+
 def test_nobody_there():
-    assert run("http://127.0.0.1:9", "--once", code=1).stderr == "No answer (ConnectError).\n"
+    """A person is told what to do, and a program gets an object."""
+    shown = run("http://127.0.0.1:9", "--once", code=1)
+    assert shown.stdout == ""
+    assert shown.stderr.startswith("No answer (ConnectError). Is the service up, and is the URL")
+    shown = run("http://127.0.0.1:9", "--once", "--json", code=1)
+    found = json.loads(shown.stdout)
+    assert (found["type"], found["error"]["type"]) == ("unreachable", "Unreachable")
+    assert (found["error"]["text"], found["exit_code"]) == (shown.stderr.strip(), 1)
 
 
 def test_an_interruption_ends_it_with_130_and_without_a_word(monkeypatch):

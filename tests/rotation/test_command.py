@@ -29,6 +29,7 @@ KEYS = {
     "state",
     "exit_code",
     "old",
+    "others",
     "new",
     "verdict",
     "plan",
@@ -201,7 +202,7 @@ def test_a_plan_changes_nothing_and_says_what_it_costs(run, said, secret_manager
         "4. disable version 1 under its etag",
         "Used by 1 of split2.",
         (
-            "Costs: 1 accesses at most ($0.000003); 2 versions $0.12 a month ($0.06 now), also when "
+            "Costs: 1 access at most ($0.000003); 2 versions $0.12 a month ($0.06 now), also when "
             "disabled, until destroyed. The services' accesses stay what they are."
         ),
     ]
@@ -252,7 +253,71 @@ def test_a_rotation_is_forgotten(run, said):
         "✓ The rotation is forgotten; no version was changed.",
         "Done.",
     ]
-    assert document(run("--forget", "--json", value=""))["action"] == "forget"
+    found = document(run("--forget", "--json", value=""))
+    assert (found["action"], found["state"], found["exit_code"]) == ("forget", "done", 0)
+    assert found["steps"] == ["No rotation is under way, and there is nothing to forget."]
+
+
+def test_a_person_sees_all_that_was_in_use(run, said, secret_manager):
+    secret_manager.add("KEY", f"{CANARY}-rejected")
+    run(*said(1, refused=(2,)))
+    result = run(*said(3))
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == (
+        "Done: version 3 is served, versions 1 and 2 are disabled."
+    )
+    assert states(secret_manager) == {1: "disabled", 2: "disabled", 3: "enabled"}
+
+
+def test_json_has_all_that_was_in_use(run, said, secret_manager):
+    secret_manager.add("KEY", f"{CANARY}-rejected")
+    found = document(run(*said(1), "--json", "--keep-old"))
+    assert found["state"] == "waiting"
+    assert found["old"] == {"version": 1, "state": "enabled"}
+    assert found["others"] == [{"version": 2, "state": "enabled"}]
+
+
+def test_versions_that_ended_differently_are_told_apart(run, said, secret_manager):
+    secret_manager.add("KEY", f"{CANARY}-rejected")
+    run(*said(1))
+    secret_manager.disable("KEY", 2)
+    result = run(*said(3), "--keep-old")
+    assert result.output.splitlines()[-1] == (
+        "Done: version 3 is served, version 2 is disabled, version 1 is enabled."
+    )
+
+
+def test_several_versions_that_may_be_in_use_are_told(run, said, secret_manager):
+    secret_manager.add("KEY", f"{CANARY}-rejected")
+    result = run(*said(1))
+    assert result.output.splitlines()[-1] == (
+        "Not yet safe: versions 1 and 2 may still be in use, and stay as they are. Run again to go on."
+    )
+
+
+def test_without_an_enabled_version_the_uptake_is_proved_too(run, said, secret_manager):
+    secret_manager.disable("KEY", 1)
+    result = run()
+    assert (result.exit_code, result.output.splitlines()[-1]) == (
+        3,
+        "Not known to be taken up: nobody has proved that a process uses version 2.",
+    )
+    result = run(*said(1, failing=True))
+    assert (result.exit_code, result.output.splitlines()[-1]) == (
+        3,
+        "Not yet taken up: not every process has version 2. Run again to go on.",
+    )
+    result = run(*said(2))
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "Done: version 2 is served.")
+
+
+def test_every_older_version_is_disabled_afterwards(run, said, secret_manager):
+    secret_manager.add("KEY", f"{CANARY}-2")
+    assert "! Version 1 stays enabled" in run(*said(3)).output
+    result = run(*said(3), "--continue", "--all-older", value="")
+    assert result.output.splitlines()[-1] == (
+        "Done: version 3 is served, versions 1 and 2 are disabled."
+    )
 
 
 # -- scripts -----------------------------------------------------------------------------------
@@ -349,12 +414,6 @@ def test_a_generated_value_is_nowhere_to_be_seen(run, said, secret_manager):
     [
         ([], "", "no value was given"),
         ([], " \n", "no value was given"),
-        (["--value-file", "/nowhere"], "", "cannot be read"),
-        (["--generate", "hex:1"], "", "there is no such generator"),
-        (["--container", "nowhere:X"], NEW, "cannot be imported"),
-        (["--uptake", "ftp://x"], NEW, "unknown scheme"),
-        (["--source", "ftp://x"], NEW, "no source for the scheme"),
-        (["--source", "env:"], NEW, "can be read, and not be changed"),
         (["--type", "builtins:int"], NEW, "is not a valid int"),
         ([], OLD, "served already"),
         ([], f"-----BEGIN PRIVATE KEY-----{CANARY}", "private-key material"),
@@ -370,6 +429,33 @@ def test_what_is_refused_adds_nothing(run, secret_manager, options, value, said)
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--value-file", f"/{CANARY}"], "There is no such file, or it cannot be read"),
+        (["--value-file", "/"], "There is no such file, or it cannot be read"),
+        (["--generate", "hex:1"], "there is no such generator"),
+        (["--generate", CANARY], "there is no such generator"),
+        (["--container", "nowhere:X"], "cannot be imported"),
+        (["--container", "json:Nope"], "there is no Nope in it"),
+        (["--container", "json:dumps"], "declares no secrets"),
+        (["--type", "nope:Nope"], "cannot be imported"),
+        (["--uptake", "ftp://x"], "unknown scheme"),
+        (["--uptake", ""], "unknown scheme"),
+        (["--source", "ftp://x"], "no source for the scheme"),
+        (["--source", ""], "has no scheme"),
+        (["--source", "env:"], "can be read, and not be changed"),
+    ],
+)
+def test_an_option_or_a_container_that_there_is_not_is_a_wrong_use(
+    run, secret_manager, options, said
+):
+    result = run(*options, "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+    assert states(secret_manager) == {1: "enabled"}
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["a-value"],
@@ -378,6 +464,8 @@ def test_what_is_refused_adds_nothing(run, secret_manager, options, value, said)
         ["--continue", "--rollback"],
         ["--forget", "--rollback"],
         ["--plan", "--forget"],
+        ["--all-older", "--keep-old"],
+        ["--all-older", "--rollback"],
         ["--plan", "--generate", "hex:32"],
         ["--timeout", "-1"],
     ],
@@ -579,7 +667,7 @@ def test_that_nobody_reports_is_told_to_a_person(capsys):
 def test_a_value_on_the_command_line_is_refused_and_not_shown():
     for options in (["KEY", CANARY], ["KEY", "--generate", CANARY]):
         result = CliRunner().invoke(app, ["rotate", *options, "--source", "memory:"])
-        assert result.exit_code in (1, 2)
+        assert result.exit_code == 2
         assert CANARY not in result.output
     assert (
         "pipe it in"

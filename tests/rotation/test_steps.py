@@ -345,6 +345,16 @@ def test_without_a_store_it_is_unknown_at_once(rotation, administration, clock):
     assert states(administration) == {1: "enabled", 2: "enabled"}
 
 
+def test_that_the_store_cannot_be_read_is_said_once(rotation):
+    class Failing:
+        def read(self, secret):
+            raise ConnectionError
+
+    made = rotation(store=Failing(), follow=False)
+    made.rotate(Value(NEW.encode()))
+    assert made.told.count("The uptake store cannot be read (ConnectionError).") == 1
+
+
 def test_a_store_that_cannot_be_read_makes_it_unknown(rotation, administration):
     class Failing:
         def read(self, secret):
@@ -363,6 +373,214 @@ def test_an_expected_service_must_report(rotation, processes, store, entry):
     assert rotation(expected=("batch",)).rotate(None).state == "done"
 
 
+# -- which versions it replaces ----------------------------------------------------------------
+
+
+REJECTED = f"{CANARY}-rejected"
+
+
+@pytest.fixture
+def rejected(administration, secret_manager, processes):
+    """Version 1 is in use, and version 2 was rejected by whoever read it."""
+    secret_manager.add("KEY", REJECTED)
+    processes.have(1, refused=(2,))
+
+
+def test_what_was_in_use_is_disabled_and_not_only_what_was_newest(
+    rejected, rotation, administration
+):
+    made = rotation()
+    assert made.plan().steps[2:] == (
+        "wait until every process has version 3 and none holds versions 1 or 2",
+        "disable versions 1 and 2 under their etags",
+    )
+    assert (made.plan().old, made.plan().others) == (1, (2,))
+    outcome = made.rotate(Value(NEW.encode()))
+    assert (outcome.state, outcome.old, outcome.others) == ("done", 1, ((2, "disabled"),))
+    assert "Versions 1 and 2 are unread." in made.told
+    assert states(administration) == {1: "disabled", 2: "disabled", 3: "enabled"}
+
+
+@pytest.mark.parametrize("at", range(6))
+@pytest.mark.parametrize("after", [False, True])
+def test_interrupted_it_still_knows_what_was_in_use(rejected, rotation, administration, at, after):
+    with pytest.raises(KeyboardInterrupt):
+        rotation(administration=Interrupting(administration, at, after=after)).rotate(
+            Value(NEW.encode())
+        )
+    if (at, after) != (5, True):
+        assert rotation().rotate(Value(NEW.encode())).state == "done"
+    assert states(administration) == {1: "disabled", 2: "disabled", 3: "enabled"}
+
+
+def test_a_rollback_goes_back_to_what_was_in_use(rejected, rotation, administration, processes):
+    rotation().rotate(Value(NEW.encode()))
+    assert rotation().rollback().new == 4
+    assert payload(administration) == OLD
+
+
+def test_a_rollback_of_a_change_by_hand_goes_back_to_what_is_in_use(
+    rejected, rotation, administration, secret_manager
+):
+    secret_manager.add("KEY", f"{CANARY}-rejected-too")
+    assert "add the value of version 1 as version 4" in rotation().plan(rollback=True).steps
+    rotation().rollback()
+    assert payload(administration) == OLD
+
+
+def test_what_a_process_holds_beside_the_newest_is_disabled_too(
+    rotation, administration, processes, secret_manager
+):
+    secret_manager.add("KEY", REJECTED)
+    secret_manager.add("KEY", f"{CANARY}-third")
+    processes.have(3, in_use=(2, 3))
+    made = rotation()
+    outcome = made.rotate(Value(NEW.encode()))
+    assert (outcome.old, outcome.others) == (3, ((2, "disabled"),))
+    assert states(administration) == {1: "enabled", 2: "disabled", 3: "disabled", 4: "enabled"}
+    assert made.told[-1] == (
+        "Version 1 stays enabled: no process reported it in use. --continue --all-older disables it."
+    )
+
+
+def test_what_somebody_turns_out_to_hold_while_it_waits_is_disabled_too(
+    rotation, administration, processes, secret_manager
+):
+    secret_manager.add("KEY", REJECTED)
+    made = rotation(follow=False)
+    waits = []
+
+    def sleep(seconds):
+        made._clock.advance(seconds)
+        waits.append(seconds)
+        processes.have(1) if len(waits) == 1 else processes.have(3)
+
+    made._sleep = sleep
+    outcome = made.rotate(Value(NEW.encode()))
+    assert (outcome.state, outcome.old, outcome.others) == ("done", 2, ((1, "disabled"),))
+    assert states(administration) == {1: "disabled", 2: "disabled", 3: "enabled"}
+
+
+def test_where_nobody_reports_it_is_said_that_another_may_be_in_use(
+    rotation, administration, secret_manager
+):
+    secret_manager.add("KEY", REJECTED)
+    made = rotation(store=None)
+    assert made.rotate(Value(NEW.encode())).state == "unknown"
+    assert "Version 1 stays enabled: no process has said whether it uses it." in made.told
+    assert set(states(administration).values()) == {"enabled"}
+
+
+def test_every_older_version_is_disabled_when_that_is_asked_for(
+    rotation, administration, processes, secret_manager
+):
+    secret_manager.add("KEY", REJECTED)
+    secret_manager.add("KEY", f"{CANARY}-third")
+    processes.have(3)
+    made = rotation(all_older=True)
+    assert made.plan().steps[-1] == "disable versions 1, 2 and 3 under their etags"
+    outcome = made.rotate(Value(NEW.encode()))
+    assert (outcome.old, outcome.others) == (3, ((1, "disabled"), (2, "disabled")))
+
+
+def test_every_older_version_is_disabled_after_the_rotation_too(
+    rotation, administration, processes, secret_manager
+):
+    secret_manager.add("KEY", REJECTED)
+    processes.have(2)
+    rotation().rotate(Value(NEW.encode()))
+    with pytest.raises(RotationStopped, match="no rotation is under way"):
+        rotation().rotate(None)
+    assert states(administration) == {1: "enabled", 2: "disabled", 3: "enabled"}
+    assert rotation(all_older=True).rotate(None).state == "done"
+    assert states(administration) == {1: "disabled", 2: "disabled", 3: "enabled"}
+    with pytest.raises(RotationStopped, match="no rotation is under way"):
+        rotation(all_older=True).rotate(None)
+
+
+def test_a_version_that_a_process_is_pinned_to_is_never_disabled(
+    rotation, administration, processes, secret_manager
+):
+    secret_manager.add("KEY", REJECTED)
+    processes.have(1, "pinned", kind="static")
+    processes.have(2)
+    outcome = rotation(all_older=True).rotate(Value(NEW.encode()))
+    assert outcome.state == "restart"
+    assert set(states(administration).values()) == {"enabled"}
+
+
+def test_of_a_key_ring_all_of_them_stay_until_its_overlap_is_ended(
+    rejected, rotation, administration
+):
+    ring = {"declarations": [KeyRing("KEY")]}
+    made = rotation(**ring)
+    assert made.plan().steps[-1] == ("leave versions 1 and 2 enabled; --disable-old disables them")
+    made.rotate(Value(NEW.encode()))
+    assert made.told[-1] == (
+        "Versions 1 and 2 stay enabled. What was signed with them may still verify; --disable-old ends that."
+    )
+    assert set(states(administration).values()) == {"enabled"}
+    assert rotation(**ring, keep_old=False).rotate(None).state == "done"
+    assert states(administration) == {1: "disabled", 2: "disabled", 3: "enabled"}
+
+
+# -- where no version is enabled ---------------------------------------------------------------
+
+
+@pytest.fixture
+def disabled(administration, secret_manager):
+    """The only version was disabled; services go on with it."""
+    secret_manager.disable("KEY", 1)
+
+
+def test_where_no_version_is_enabled_the_uptake_is_waited_for_all_the_same(
+    disabled, rotation, processes
+):
+    processes.have(1, failing=True)
+    assert rotation().plan().steps[-1] == (
+        "wait until every process has version 2 and none holds an older one"
+    )
+    made = rotation(follow=False)
+    outcome = made.rotate(Value(NEW.encode()))
+    assert (outcome.state, outcome.old, outcome.new) == ("waiting", None, 2)
+    made = rotation()
+    assert made.rotate(None).state == "done"
+    assert made.told[-1] == "No process holds an older version."
+
+
+def test_where_no_version_is_enabled_an_expected_service_must_report(
+    disabled, rotation, secret_manager
+):
+    assert rotation(expected=("split2",)).rotate(Value(NEW.encode())).state == "done"
+    secret_manager.create("FRESH")
+    made = rotation("FRESH", expected=("split2",), follow=False)
+    assert made.rotate(Value(NEW.encode())).state == "unknown"
+
+
+def test_where_no_version_is_enabled_nothing_is_proved_without_a_store(disabled, rotation):
+    assert rotation(store=None).rotate(Value(NEW.encode())).state == "unknown"
+
+
+def test_a_process_that_waits_for_the_first_version_is_waited_for(
+    rotation, secret_manager, store, entry
+):
+    secret_manager.create("FRESH")
+    store.report([entry(secret="FRESH", version=None, in_use=(), failing=True)])
+    outcome = rotation("FRESH", follow=False).rotate(Value(NEW.encode()))
+    assert outcome.state == "waiting"
+
+
+def test_after_it_there_is_a_way_back_to_a_version_that_was_enabled_since(
+    disabled, rotation, secret_manager, administration
+):
+    rotation(store=None).rotate(Value(NEW.encode()))
+    with pytest.raises(RotationStopped, match="Enable the one to go back to"):
+        rotation().rollback()
+    secret_manager.enable("KEY", 1)
+    assert rotation().rollback().new == 3
+    assert payload(administration) == OLD
+
+
 # -- the value's type --------------------------------------------------------------------------
 
 
@@ -379,9 +597,9 @@ def declared(name):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (f"{CANARY} no url", "version 2 is not a valid"),
-        ("", "version 2 is empty"),
-        ("\n", "version 2 is empty"),
+        (f"{CANARY} no url", "not added: it is not a valid"),
+        ("", "not added: it is empty"),
+        ("\n", "not added: it is empty"),
         (f"-----BEGIN PRIVATE KEY-----\n{CANARY}", "private-key material under a dynamic name"),
         (f"https://{CANARY}/" + "x" * 65536, "more than 65536 bytes"),
         (b"\xff" + CANARY.encode(), "is not UTF-8"),
@@ -730,6 +948,27 @@ def test_what_others_have_changed_can_be_forgotten(rotation, administration, sec
     assert administration.describe("KEY").annotations == {"owner": "payments"}
     assert set(states(administration).values()) == {"enabled"}
     assert rotation(store=None).rotate(Value(f"{CANARY}-mine".encode())).new == 4
+
+
+def test_there_may_be_nothing_to_forget(rotation, administration, processes):
+    made = rotation()
+    assert made.forget().state == "done"
+    assert made.told == ["No rotation is under way, and there is nothing to forget."]
+    processes.have(1)
+    rotation().rotate(Value(NEW.encode()))
+    made = rotation()
+    made.forget()
+    assert made.told == [
+        "The last rotation, which is finished, is forgotten; no version was changed."
+    ]
+
+
+def test_what_is_not_understood_can_be_forgotten(rotation, administration):
+    administration.annotate("KEY", administration.describe("KEY"), {ANNOTATION: "{"})
+    made = rotation()
+    made.forget()
+    assert made.told == ["The rotation is forgotten; no version was changed."]
+    assert administration.describe("KEY").annotations == {}
 
 
 @pytest.mark.parametrize("wait", [True, False])

@@ -195,6 +195,8 @@ class TestSeveralProcesses:
     def others(self, source, clock, make):
         """Three processes, which answer in turn; and which of them do."""
         stages = [conftest.Stage(source, clock, make) for _ in range(3)]
+        for number, each in enumerate(stages):  # all three are in this process, and have its name
+            each.page._status.instance += str(number)
         answering = list(range(3))
         turns = iter(range(10**9))
 

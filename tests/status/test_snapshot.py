@@ -26,6 +26,7 @@ from pgp_config import (
     SecretUnavailable,
     StaticSecret,
     Uptake,
+    processes,
     request_scope,
 )
 from pgp_config.events import Fetched, Reloaded
@@ -535,6 +536,17 @@ def test_a_forked_child_has_the_history_and_counts_its_own_calls(shop, status, s
         **before["process"],
         "watched_for_seconds": 3.0,
     }
+
+
+def test_a_process_has_one_name_on_its_page_and_in_the_uptake_store(make, source, monkeypatch):
+    """What `tail` and the page say is found again in the log, and where a rotation waits."""
+    monkeypatch.setattr(processes, "_counts", {})  # other tests' containers have reported
+    store = MemoryUptake()
+    shop = make(Shop, uptake=Uptake(store, service="shop"))
+    status = Status(shop)
+    assert shop._reporter.instance == status.instance == processes.process_name()
+    second = make(Shop, uptake=Uptake(store, service="shop"))
+    assert second._reporter.instance == f"{status.instance}.2"
 
 
 def test_a_page_keeps_no_container_alive(source):

@@ -255,7 +255,8 @@ def _of_older(row: Row, look: Look) -> Iterator[Finding]:
             "note",
             row.name,
             f"besides version {look.version}, older ones are enabled: {', '.join(map(str, older))}",
-            "Disable what nobody uses any more; pgp-config rotate does so once that is proved.",
+            "Disable what nobody uses any more. The next pgp-config rotate disables those that were in use until then, "
+            "and all of them with --all-older, once it is proved that no process holds one.",
         )
 
 

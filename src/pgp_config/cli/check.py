@@ -16,12 +16,15 @@ from pgp_config.cli.options import (
     AsJson,
     Containers,
     SourceUrl,
+    as_misuse,
     containers_in,
     named,
     opened,
+    refuse_unreadable,
     subjects_of,
 )
 from pgp_config.cli.output import DONE, FAILED, Output
+from pgp_config.cost import Traffic
 from pgp_config.errors import PgpConfigError
 
 if TYPE_CHECKING:
@@ -86,6 +89,7 @@ def check(  # noqa: PLR0917  typer makes options of them
         raise typer.BadParameter("Give --requests-per-second and --processes together.")
     if budget is not None and processes is None:
         raise typer.BadParameter("--budget needs --requests-per-second and --processes.")
+    refuse_unreadable(catalogue, "--catalogue")
     output = Output(as_json=as_json)
     with named(containers) as targets:
         document: dict[str, Any] = {"containers": containers_in(targets), "error": None}
@@ -114,6 +118,8 @@ def _load(
 ) -> Load | None:
     if requests_per_second is None or processes is None:
         return None
+    with as_misuse():
+        Traffic(requests_per_second, processes, secrets=1)  # it knows the bounds
     return Load(requests_per_second, processes, budget)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from pgp_config.cli.options import refuse_unreadable
 from pgp_config.cli.output import DONE, Output
 from pgp_config.errors import DeclarationError, PgpConfigError
 
@@ -61,6 +62,7 @@ def emulator(  # noqa: PLR0917  each is an option of the command
     PGP_CONFIG_SOURCE='gsm://local?endpoint=ADDRESS'; the lines after it say how gcloud finds it.
     It ends on Ctrl-C or SIGTERM with 0, with 1 if it cannot start, or with 2 (wrong use).
     """
+    refuse_unreadable(seed, "--seed")
     output = Output(as_json=as_json)
     try:
         _serve(output, (port, rest_port), seed, project, _Pushes(push_url, pubsub, topic))

@@ -23,7 +23,7 @@ SILENT_AFTER, SILENT_LOOKS = 60.0, 10
 _AUTH = {401, 403}
 _PASSING = {408, 429}
 
-Kind = Literal["process", "restart", "silent", "lost", "unreachable", "answers", "event"]
+Kind = Literal["process", "restart", "silent", "lost", "unreachable", "answers", "event", "ended"]
 
 
 class Told(NamedTuple):
@@ -34,12 +34,14 @@ class Told(NamedTuple):
         instance: The process, if it is about one.
         text: For people.
         event: The event as the page has it, if it is one.
+        error: What kind of fault ended the command, if one did: this is the last line then.
     """
 
     kind: Kind
     instance: str | None
     text: str
     event: dict[str, Any] | None = None
+    error: str | None = None
 
 
 class Ended(Exception):  # noqa: N818  it ends the command, and not always for an error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from pgp_config.sources.urls import source_from_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from pgp_config.cli.targets import Target
     from pgp_config.sources.base import Source
@@ -44,6 +46,39 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, a
 
 
 @contextlib.contextmanager
+def as_misuse(option: str | None = None) -> Iterator[None]:
+    """Have a fault of what was given be a wrong use of the command.
+
+    Args:
+        option: Which it was; None where the text says it.
+
+    Raises:
+        typer.BadParameter: If what is done in it raises a `DeclarationError`.
+    """
+    try:
+        yield
+    except DeclarationError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def unreadable(option: str) -> typer.BadParameter:
+    """What is raised for a file that was named and cannot be read: without its name, which may be a value."""
+    return typer.BadParameter(
+        "There is no such file, or it cannot be read. Name another one.", param_hint=option
+    )
+
+
+def refuse_unreadable(file: Path | None, option: str) -> None:
+    """Refuse a file that cannot be read. It is not opened: a pipe can be read once.
+
+    Raises:
+        typer.BadParameter: If it cannot.
+    """
+    if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
+        raise unreadable(option)
+
+
+@contextlib.contextmanager
 def named(containers: Sequence[str]) -> Iterator[list[Target]]:
     """The containers that were named.
 
@@ -51,10 +86,8 @@ def named(containers: Sequence[str]) -> Iterator[list[Target]]:
         typer.BadParameter: If one is none.
     """
     with contextlib.ExitStack() as ends:
-        try:
+        with as_misuse():
             targets = ends.enter_context(targets_of(containers))
-        except DeclarationError as error:
-            raise typer.BadParameter(str(error)) from None
         yield targets
 
 
@@ -68,12 +101,14 @@ def opened(url: str | None, subjects: Sequence[Subject]) -> Iterator[Source | No
     """The source of a URL, else that of the container instances; None where there is neither.
 
     Raises:
-        PgpConfigError: If the URL names none, or the instances read from several.
+        typer.BadParameter: If the URL names none.
+        PgpConfigError: If the instances read from several.
     """
-    if not url:
+    if url is None:
         yield source_of(subjects)
         return
-    source = source_from_url(url)
+    with as_misuse("--source"):
+        source = source_from_url(url)
     try:
         yield source
     finally:

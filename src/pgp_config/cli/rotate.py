@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgp_config.cli.options import AsJson  # noqa: TC001  typer reads the annotations
+from pgp_config.cli.options import AsJson, as_misuse, unreadable
 from pgp_config.cli.shown import Shown
-from pgp_config.errors import DeclarationError, PgpConfigError
+from pgp_config.errors import PgpConfigError
 from pgp_config.importing import from_working_folder
 from pgp_config.policy import UPTAKE_VARIABLE
 from pgp_config.rotation.declarations import declarations_of
@@ -135,6 +135,14 @@ def rotate(  # noqa: PLR0917  typer makes options of them
             show_default=False,
         ),
     ] = None,
+    all_older: Annotated[
+        bool,
+        typer.Option(
+            "--all-older",
+            help="Disable every older version in the end, and not only those that were in use; with --continue after a "
+            "rotation, too.",
+        ),
+    ] = False,
     wait_for_restarts: Annotated[
         bool,
         typer.Option(
@@ -159,6 +167,10 @@ def rotate(  # noqa: PLR0917  typer makes options of them
     _refuse_two(
         [value_file is not None, generate_ is not None, continue_, forget], rollback, plan=plan
     )
+    if all_older and (keep_old or rollback or forget):
+        raise typer.BadParameter(
+            "--all-older disables versions: it goes with none of --keep-old, --rollback and --forget."
+        )
     action = "rollback" if rollback else "forget" if forget else "rotate"
     shown = Shown(name, action, as_json=as_json)
     options = Options(
@@ -168,14 +180,17 @@ def rotate(  # noqa: PLR0917  typer makes options of them
         gone_after=inf if gone_after is None else gone_after,
         keep_old=keep_old,
         wait_for_restarts=wait_for_restarts,
+        all_older=all_older,
     )
     try:
         with _opened(source, uptake) as (opened, store):
             from_working_folder()
-            with contextlib.redirect_stdout(sys.stderr):  # what an imported module prints
+            with as_misuse(), contextlib.redirect_stdout(sys.stderr):  # what a module prints
                 declarations = declarations_of(name, container or [], type_)
+            with as_misuse("--source"):
+                administration = administration_of(opened)
             rotation = Rotation(
-                administration_of(opened),
+                administration,
                 name,
                 store=store,
                 declarations=declarations,
@@ -210,8 +225,10 @@ def _refuse_two(others: list[bool], rollback: bool, *, plan: bool) -> None:
 def _opened(
     source_url: str, uptake_url: str | None
 ) -> Iterator[tuple[Source, UptakeStore | None]]:
-    source = source_from_url(source_url)
-    store = store_from_url(uptake_url) if uptake_url else None
+    with as_misuse("--source"):
+        source = source_from_url(source_url)
+    with as_misuse("--uptake"):
+        store = store_from_url(uptake_url) if uptake_url is not None else None
     try:
         yield source, store
     finally:
@@ -223,7 +240,8 @@ def _opened(
 
 def _value(file: Path | None, recipe: str | None, declarations: list[Declaration]) -> Value:
     if recipe is not None:
-        return generate(recipe)
+        with as_misuse("--generate"):
+            return generate(recipe)
     data = _read(file) if file is not None else _read_input()
     if not data.strip():
         raise RotationStopped(
@@ -237,9 +255,8 @@ def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as opened:
             return opened.read(MOST_BYTES + 3)  # one byte more than a value and a line break
-    except OSError as failure:
-        reason = failure.strerror
-    raise DeclarationError(f"the file {file} cannot be read ({reason})", remedy="Give another.")
+    except OSError:
+        raise unreadable("--value-file") from None
 
 
 def _read_input() -> bytes:

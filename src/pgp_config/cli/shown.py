@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pgp_config.cli.output import DONE, INTERRUPTED, UNFINISHED, Output
 from pgp_config.cost import VERSION_PRICE
+from pgp_config.rotation.look import in_words
+from pgp_config.rotation.steps import Note
 from pgp_config.uptake.verdict import REMEDIES, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgp_config.errors import PgpConfigError
     from pgp_config.rotation.plan import Plan
     from pgp_config.rotation.steps import Outcome
@@ -17,9 +21,16 @@ if TYPE_CHECKING:
 
 _ENDS = {
     "done": "Done.",
-    "waiting": "Not yet safe: version {old} may still be in use, and stays as it is. Run again to go on.",
-    "unknown": "Not known to be safe: version {old} stays as it is. Nobody has proved that it is unread.",
-    "restart": "Version {new} waits for restarts: version {old} stays as it is. Restart the processes, then run again.",
+    "waiting": "Not yet safe: {old} may still be in use, and {stays}. Run again to go on.",
+    "unknown": "Not known to be safe: {old} {stays}. Nobody has proved that {it} unread.",
+    "restart": "Version {new} waits for restarts: {old} {stays}. Restart the processes, then run again.",
+}
+
+#: Where no version was enabled before: nothing is left to disable, and processes may go on with what they have.
+_ENDS_OF_FIRST = {
+    "waiting": "Not yet taken up: not every process has version {new}. Run again to go on.",
+    "unknown": "Not known to be taken up: nobody has proved that a process uses version {new}.",
+    "restart": "Version {new} waits for restarts. Restart the processes, then run again.",
 }
 
 
@@ -39,6 +50,7 @@ class Shown:
             "action": action,
             "state": None,
             "old": None,
+            "others": [],
             "new": None,
             "verdict": None,
             "plan": None,
@@ -54,7 +66,8 @@ class Shown:
             self._show_verdict(told)
             return
         self._document["steps"].append(told)
-        self._line(told, mark="✓ ", style="green")
+        mark, style = ("! ", "yellow") if isinstance(told, Note) else ("✓ ", "green")
+        self._line(told, mark=mark, style=style)
 
     def _show_verdict(self, verdict: Verdict) -> None:
         up = ", ".join(f"{count} of {service}" for service, count in verdict.up)
@@ -96,8 +109,9 @@ class Shown:
         if plan.lacking:
             self._line(f"This identity lacks {', '.join(plan.lacking)}.", style="red")
         self._line(_audience_of(plan))
+        accesses = "1 access" if plan.accesses == 1 else f"{plan.accesses} accesses"
         self._line(
-            f"Costs: {plan.accesses} accesses at most (${plan.dollars:.6f}); {plan.billed + plan.adds} versions "
+            f"Costs: {accesses} at most (${plan.dollars:.6f}); {plan.billed + plan.adds} versions "
             f"${plan.dollars_a_month:.2f} a month (${plan.billed * VERSION_PRICE:.2f} now), also when disabled, until "
             "destroyed. The services' accesses stay what they are."
         )
@@ -116,15 +130,12 @@ class Shown:
         self._document |= {
             "state": outcome.state,
             "old": old,
+            "others": [{"version": number, "state": state} for number, state in outcome.others],
             "new": outcome.new,
             "verdict": None if verdict is None else _facts_of(verdict),
         }
         done = outcome.state == "done"
-        text = _ENDS[outcome.state].format(old=outcome.old, new=outcome.new)
-        if done and outcome.new is not None:
-            text = f"Done: version {outcome.new} is served"
-            text += f", version {outcome.old} is {outcome.old_state}." if old else "."
-        self._line(text, style="bold green" if done else "bold yellow")
+        self._line(_end_of(outcome), style="bold green" if done else "bold yellow")
         return self._output.end(self._document, DONE if done else UNFINISHED)
 
     def failure(self, error: PgpConfigError) -> int:
@@ -142,6 +153,31 @@ class Shown:
 
     def _line(self, text: str, *, mark: str = "", style: str = "") -> None:
         self._output.line(text, mark=mark, style=style)
+
+
+def _end_of(outcome: Outcome) -> str:
+    replaced = dict(outcome.others)
+    if outcome.old is not None:
+        replaced[outcome.old] = str(outcome.old_state)
+    old, many = in_words(sorted(replaced)) if replaced else "", len(replaced) > 1
+    if outcome.state == "done" and outcome.new is not None:
+        return f"Done: version {outcome.new} is served{_states_of(replaced)}."
+    ends = _ENDS if replaced or outcome.state not in _ENDS_OF_FIRST else _ENDS_OF_FIRST
+    return ends[outcome.state].format(
+        old=old,
+        new=outcome.new,
+        stays="stay as they are" if many else "stays as it is",
+        it="they are" if many else "it is",
+    )
+
+
+def _states_of(replaced: Mapping[int, str]) -> str:
+    """Such as ", versions 5 and 6 are disabled": those of one state together."""
+    text = ""
+    for state in sorted(set(replaced.values())):
+        numbers = sorted(number for number, each in replaced.items() if each == state)
+        text += f", {in_words(numbers)} {'are' if len(numbers) > 1 else 'is'} {state}"
+    return text
 
 
 def _line_of(laggard: Laggard) -> str:

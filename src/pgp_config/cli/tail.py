@@ -12,19 +12,22 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pgp_config.cli.following import Ended, Follower
+from pgp_config.cli.following import Ended, Follower, Told
 from pgp_config.cli.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pgp_config.cli.following import Told
 
 #: How it ended. 2 is a wrong use of the command, as typer has it.
 FAILED, INTERRUPTED = 1, 130
 
 #: Seconds that one answer may take.
 TIMEOUT = 10.0
+
+_ADVICE = (
+    "Is the service up, and is the URL that of its status page, such as https://my-service.example/_secrets? Without --once "
+    "it is tried again until it answers."
+)
 
 _STYLES = {"error": "red", "warning": "yellow", "info": "green"}
 
@@ -86,21 +89,27 @@ def tail(  # noqa: PLR0917  typer makes options of them
             follower = Follower(
                 client, str(where), tell, has_credentials=bool(headers), interval=interval
             )
-            fault = _look(follower, once=once)
+            end = _look(follower, once=once)
     except Ended as ended:
-        fault = str(ended)
+        end = Told("ended", None, str(ended), error="Ended")
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-    if fault is not None:
-        typer.echo(printable(fault), err=True)
+    if end is not None:
+        typer.echo(printable(end.text), err=True)
+        if as_json:
+            _json_line(end)
         raise typer.Exit(FAILED)
 
 
-def _look(follower: Follower, *, once: bool) -> str | None:
+def _look(follower: Follower, *, once: bool) -> Told | None:
     if not once:
         follower.follow()
     fault = follower.look()
-    return None if fault is None else f"{fault}."
+    return (
+        None
+        if fault is None
+        else Told("unreachable", None, f"{fault}. {_ADVICE}", error="Unreachable")
+    )
 
 
 # -- what is given: none of it is shown, it may hold a token -------------------------------------
@@ -167,5 +176,13 @@ def _shown(console: Console) -> Callable[[Told], object]:
 
 
 def _json_line(told: Told) -> None:
-    line = {"type": told.kind, "instance": told.instance, "text": told.text, "event": told.event}
+    line: dict[str, object] = {
+        "type": told.kind,
+        "instance": told.instance,
+        "text": told.text,
+        "event": told.event,
+    }
+    if told.error is not None:
+        error = {"type": told.error, "text": told.text}
+        line |= {"error": error, "exit_code": FAILED}
     typer.echo(json.dumps(line))

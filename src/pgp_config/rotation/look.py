@@ -10,9 +10,10 @@ from pgp_config.rotation.mark import ANNOTATION, BACK, FORWARD, Mark, mark_of
 from pgp_config.sources.administration import DESTROYED, ENABLED, VersionFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pgp_config.sources.administration import Administration
+    from pgp_config.uptake.entries import Heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,14 @@ class Look:
         return max(self.versions, default=0)
 
     @property
+    def enabled(self) -> set[int]:
+        """The numbers that can be read."""
+        return {n for n, v in self.versions.items() if v.state == ENABLED}
+
+    @property
     def served(self) -> int | None:
-        """The highest number that is enabled."""
-        return max((n for n, v in self.versions.items() if v.state == ENABLED), default=None)
+        """The highest number that is enabled: what `latest` names, whether or not a process could use it."""
+        return max(self.enabled, default=None)
 
     @property
     def kept(self) -> list[int]:
@@ -58,6 +64,31 @@ def look_at(administration: Administration, name: str) -> Look:
         raise fault.located(secret=name) from None
 
 
+def in_words(numbers: Iterable[int]) -> str:
+    """Such as "version 3", or "versions 3, 4 and 6"."""
+    *first, last = map(str, numbers)
+    return f"versions {', '.join(first)} and {last}" if first else f"version {last}"
+
+
+def rotation_to_begin(look: Look, heard: Iterable[Heard]) -> Mark:
+    """The mark of a new rotation: what it replaces.
+
+    The old version is the one that processes are served, by what they report. `latest` may name a newer one,
+    which all of them refused: that is replaced too, and is nothing to go back to.
+    """
+    said = list(heard)
+    old = _in_use(look, said)
+    held = {number for each in said for number in (*each.entry.in_use, each.entry.version)}
+    others = {number for number in look.enabled if number in held or number == look.served}
+    return Mark(FORWARD, old, look.newest, others=tuple(sorted(others - {old})))
+
+
+def _in_use(look: Look, heard: Iterable[Heard]) -> int | None:
+    """The newest enabled version that a process is served; where none is known, the newest enabled one."""
+    served = look.enabled & {each.entry.version for each in heard}
+    return max(served, default=look.served)
+
+
 def rotation_begun(look: Look) -> Mark | None:
     """The mark of a rotation that is under way; None where a new one may begin.
 
@@ -75,8 +106,12 @@ def rotation_begun(look: Look) -> Mark | None:
     return mark
 
 
-def rollback_of(look: Look) -> Mark | None:
+def rollback_of(look: Look, heard: Iterable[Heard] = ()) -> Mark | None:
     """The mark of the rollback to make, or to go on with; None where there is nothing to undo.
+
+    Args:
+        look: The secret.
+        heard: What processes report: it says what to go back to where no rotation has noted that.
 
     Raises:
         RotationStopped: If there is nothing to go back to, or another version was added since.
@@ -85,12 +120,14 @@ def rollback_of(look: Look) -> Mark | None:
     if mark is not None and mark.action == BACK and not (mark.done and mark.new != look.newest):
         return mark
     # Without a mark nobody knows why a version was disabled: it may have been a bad one.
-    below = (n for n in look.kept if n < look.newest and look.state(n) == "enabled")
-    bad, good = look.newest, max(below, default=None)
+    bad, good = look.newest, _in_use(look, heard)
+    if good == bad:
+        good = max(look.enabled - {bad}, default=None)
     if mark is not None and mark.action == FORWARD:
         if mark.new is None and look.newest == mark.after:
             return None
-        bad, good = mark.new or mark.after + 1, mark.old
+        bad = mark.new or mark.after + 1
+        good = good if mark.old is None else mark.old
     if bad != look.newest:
         raise RotationStopped(
             f"version {look.newest} was added after version {bad}, which is to be undone",

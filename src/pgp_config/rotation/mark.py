@@ -25,6 +25,8 @@ class Mark:
         copy_of: The version whose value a rollback adds again.
         reopened: Whether the rollback enabled that version, and will disable it again.
         done: Whether nothing is left to do.
+        others: What is replaced besides `old`: versions that processes reported in use, or that `latest` named,
+            in order.
     """
 
     action: str
@@ -34,10 +36,19 @@ class Mark:
     copy_of: int | None = None
     reopened: bool = False
     done: bool = False
+    others: tuple[int, ...] = ()
+
+    @property
+    def replaced(self) -> list[int]:
+        """All that is replaced, in order."""
+        return sorted({*self.others} if self.old is None else {self.old, *self.others})
 
     def to_json(self) -> str:
-        """The annotation's text."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        """The annotation's text; a release that knows of no others understands it where there are none."""
+        facts = asdict(self)
+        if not self.others:
+            del facts["others"]
+        return json.dumps(facts, separators=(",", ":"))
 
 
 def mark_of(text: str | None) -> Mark | None:
@@ -50,7 +61,8 @@ def mark_of(text: str | None) -> Mark | None:
         return None
     try:
         known = json.loads(text)
-        return Mark(**{name: known[name] for name in Mark.__dataclass_fields__})
+        needed = {name: known[name] for name in Mark.__dataclass_fields__ if name != "others"}
+        return Mark(**needed, others=tuple(known.get("others", ())))
     except (ValueError, LookupError, TypeError):
         pass
     raise RotationStopped(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgp_config.cost import ACCESS_PRICE, VERSION_PRICE
-from pgp_config.rotation.look import rollback_of, rotation_begun
+from pgp_config.rotation.look import in_words
 
 if TYPE_CHECKING:
     from pgp_config.rotation.look import Look
@@ -26,6 +26,7 @@ class Plan:
         accesses: Accesses that the command itself makes, at most; those of the services stay what they are.
         billed: How many versions are billed now.
         lacking: Permissions that this identity lacks.
+        others: What would be replaced besides, in order.
         audience: How many processes report that they use the secret, by service; None where that is not known.
     """
 
@@ -36,6 +37,7 @@ class Plan:
     steps: tuple[str, ...]
     accesses: int
     billed: int
+    others: tuple[int, ...] = ()
     lacking: tuple[str, ...] = ()
     audience: tuple[tuple[str, int], ...] | None = None
 
@@ -55,32 +57,38 @@ class Plan:
         return self.accesses * ACCESS_PRICE
 
 
-def plan_of(look: Look, *, rollback: bool, keep_old: bool) -> Plan:
+def plan_of_rotation(
+    look: Look, mark: Mark, *, resumes: bool, keep_old: bool, waits: bool
+) -> Plan:
     """What would be done now.
 
-    Raises:
-        RotationStopped: As the rotation itself would.
+    Args:
+        look: The secret.
+        mark: Of the rotation that is gone on with, or that would be begun.
+        resumes: Whether it is gone on with.
+        keep_old: Whether what is replaced stays enabled.
+        waits: Whether the uptake would be waited for.
     """
-    return _rollback(look) if rollback else _rotation(look, keep_old=keep_old)
-
-
-def _rotation(look: Look, *, keep_old: bool) -> Plan:
-    mark = rotation_begun(look)
-    old = look.served if mark is None else mark.old
-    new = look.newest + 1 if mark is None else mark.new or mark.after + 1
-    is_added = mark is not None and look.newest > mark.after
+    new = mark.new or mark.after + 1
+    is_added = look.newest > mark.after
     steps = [] if is_added else ["check the value against its type", f"add it as version {new}"]
-    if old is not None:
-        steps.append(f"wait until every process has version {new} and none holds version {old}")
-    if old is not None and not keep_old:
-        steps.append(f"disable version {old} under its etag")
-    elif old is not None:
-        steps.append(f"leave version {old} enabled; --disable-old disables it")
-    return Plan("rotate", old, new, mark is not None, tuple(steps), 1, len(look.kept))
+    replaced = mark.replaced
+    if waits:
+        older = in_words(replaced).replace(" and ", " or ") if replaced else "an older one"
+        steps.append(f"wait until every process has version {new} and none holds {older}")
+    many = len(replaced) > 1
+    if replaced and not keep_old:
+        steps.append(f"disable {in_words(replaced)} under {'their etags' if many else 'its etag'}")
+    elif replaced:
+        them = "them" if many else "it"
+        steps.append(f"leave {in_words(replaced)} enabled; --disable-old disables {them}")
+    return Plan(
+        "rotate", mark.old, new, resumes, tuple(steps), 1, len(look.kept), others=mark.others
+    )
 
 
-def _rollback(look: Look) -> Plan:
-    mark = rollback_of(look)
+def plan_of_rollback(look: Look, mark: Mark | None) -> Plan:
+    """What would be done now; `mark` is that of the rollback, or None where nothing was added."""
     if mark is None or mark.done:
         steps = ("forget the rotation: nothing was added",) if mark is None else ()
         return Plan("rollback", None, None, mark is None, steps, 0, len(look.kept))

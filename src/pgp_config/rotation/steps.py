@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 
 from pgp_config.errors import ChangedMeanwhile, RejectedVersion
 from pgp_config.rotation.errors import RotationStopped
-from pgp_config.rotation.look import Look, look_at, rollback_of, rotation_begun
-from pgp_config.rotation.mark import ANNOTATION, BACK, FORWARD, Mark
-from pgp_config.rotation.plan import Plan, plan_of
+from pgp_config.rotation.look import (
+    Look,
+    in_words,
+    look_at,
+    rollback_of,
+    rotation_begun,
+    rotation_to_begin,
+)
+from pgp_config.rotation.mark import ANNOTATION, BACK, FORWARD, Mark, mark_of
+from pgp_config.rotation.plan import Plan, plan_of_rollback, plan_of_rotation
 from pgp_config.rotation.values import Value, refuse
 from pgp_config.sources.administration import DISABLED, ENABLED
 from pgp_config.uptake.verdict import Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgp_config.rotation.values import Declaration
     from pgp_config.sources.administration import Administration
@@ -32,7 +39,13 @@ POLL = 1.0
 SETTLE = 10.0
 
 
-_OVERLAP = "What was signed with it may still verify; --disable-old ends that."
+_OVERLAP = "may still verify; --disable-old ends that."
+
+
+class Note(str):
+    """What is told and is no step that was made: something is left as it is, or is not known."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,7 @@ class Options:
         keep_old: Whether to leave the old version enabled; None for what the declaration says: a key ring
             goes on verifying with it.
         wait_for_restarts: Wait for processes that need a restart.
+        all_older: Replace every older version that is enabled, and not only those that were in use.
     """
 
     expected: tuple[str, ...] = ()
@@ -55,6 +69,7 @@ class Options:
     gone_after: float = inf
     keep_old: bool | None = None
     wait_for_restarts: bool = False
+    all_older: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +80,11 @@ class Outcome:
         action: "rotate" or "rollback".
         state: "done"; or why the old version may still be in use: "waiting", "unknown" or "restart" (it is
             static, and processes that were not restarted hold it).
-        old: The version that is replaced, or None.
+        old: The version that is replaced: the one that was in use, as far as that is known; or None.
         new: The version in its place; None where nothing was done.
         old_state: "enabled", "disabled" or "destroyed"; None where there is no old one.
         verdict: What the reports prove; None where nobody needed to be asked.
+        others: What is replaced besides, in order: versions, each with its state.
     """
 
     action: str
@@ -77,6 +93,7 @@ class Outcome:
     new: int | None
     old_state: str | None
     verdict: Verdict | None = None
+    others: tuple[tuple[int, str], ...] = ()
 
 
 class Rotation:
@@ -113,6 +130,7 @@ class Rotation:
         self._tell = tell
         self._clock = clock
         self._sleep = sleep
+        self._told: set[str] = set()
 
     def plan(self, *, rollback: bool = False) -> Plan:
         """What would be done; nothing is changed.
@@ -120,12 +138,11 @@ class Rotation:
         Raises:
             PgpConfigError: If the secret cannot be looked at, or the rotation would stop at once.
         """
-        look = self._look()
+        look, heard = self._look(), self._heard()
         try:
-            plan = plan_of(look, rollback=rollback, keep_old=self._keeps_old())
+            plan = self._plan(look, heard, rollback=rollback)
         except RotationStopped as fault:
             raise fault.located(secret=self._name) from None
-        heard = self._heard()
         audience = None
         if heard is not None:
             services = [each.entry.service for each in heard]
@@ -137,7 +154,8 @@ class Rotation:
         """Rotate, or go on with a rotation that was interrupted.
 
         Args:
-            value: The new value; None to go on without giving it again.
+            value: The new value; None to go on without giving it again, also with a finished one whose old versions
+                are to be disabled after all (`keep_old=False`, `all_older`).
             given: Whether a person gave it: then it must be that of the rotation which is gone on with. A
                 generated one is not used where a version was added already.
 
@@ -168,13 +186,20 @@ class Rotation:
     def forget(self) -> Outcome:
         """Forget where a rotation stands, and change no version: others have changed what it left there.
 
+        Where there is none it says so, and is no failure: a runbook may come here a second time.
+
         Raises:
             PgpConfigError: If the store of the secret does not answer or refuses.
         """
         facts = self._administration.describe(self._name)
+        text = facts.annotations.get(ANNOTATION)
+        if text is None:
+            self._tell(Note("No rotation is under way, and there is nothing to forget."))
+            return Outcome("forget", "done", None, None, None)
         rest = {name: text for name, text in facts.annotations.items() if name != ANNOTATION}
         self._administration.annotate(self._name, facts, rest)
-        self._tell("The rotation is forgotten; no version was changed.")
+        which = "The last rotation, which is finished," if _is_done(text) else "The rotation"
+        self._tell(f"{which} is forgotten; no version was changed.")
         return Outcome("forget", "done", None, None, None)
 
     # -- steps -------------------------------------------------------------------------------
@@ -183,18 +208,16 @@ class Rotation:
         mark = rotation_begun(look)
         if mark is None:
             if value is None:
-                raise RotationStopped(
-                    "no rotation is under way", remedy="Give a value to begin one."
-                )
+                return self._finish_after_all(look)
             if given and look.served is not None and self._has(look.served, value):
                 return self._rotated_already(look)
-            mark = self._begin(look, Mark(FORWARD, look.served, look.newest), value)
+            mark = self._begin(look, rotation_to_begin(look, self._heard() or ()), value)
         elif value is not None and given and mark.new is not None:
             self._refuse_other(mark.new, value)
         return self._finish(look, self._added(look, mark, value, given=given))
 
     def _roll_back(self, look: Look) -> Outcome:
-        mark = rollback_of(look)
+        mark = rollback_of(look, self._heard() or ())
         if mark is None:
             self._note(look.mark, None)
             self._tell("Nothing had been added: the rotation is forgotten.")
@@ -267,19 +290,80 @@ class Rotation:
         self._tell(f"Version {number} was added before: going on with it.")
 
     def _finish(self, look: Look, mark: Mark) -> Outcome:
-        if mark.old is None:
+        mark = self._with(mark, self._wider(look, mark))
+        if self._has_no_audience(mark):
             self._note(mark, replace(mark, done=True))
             return self._outcome("done", mark, None)
-        verdict = self._await(mark)
+        verdict, held = self._await(mark)
+        mark = self._with(mark, held & _older(look, mark))
         if verdict.state != "safe":
+            if verdict.state == "unknown":
+                self._tell_of_rest(look, mark, "no process has said whether it uses {}")
             return self._outcome(self._state_of(verdict), mark, verdict)
-        self._tell(f"Version {mark.old} is unread.")
-        if self._keeps_old():
-            self._tell(f"Version {mark.old} stays enabled. {_OVERLAP}")
-        else:
-            self._disable(look, mark, mark.old)
+        self._replace(look, mark)
         self._note(mark, replace(mark, done=True))
         return self._outcome("done", mark, verdict)
+
+    def _replace(self, look: Look, mark: Mark) -> None:
+        """Disable what nobody holds any more, unless it is kept."""
+        replaced = mark.replaced
+        if not replaced:
+            self._tell("No process holds an older version.")
+            return
+        many = len(replaced) > 1
+        self._tell(f"{in_words(replaced).capitalize()} {'are' if many else 'is'} unread.")
+        if self._keeps_old():
+            stay, them = ("stay", "them") if many else ("stays", "it")
+            self._tell(
+                f"{in_words(replaced).capitalize()} {stay} enabled. What was signed with {them} {_OVERLAP}"
+            )
+            return
+        for number in replaced:
+            self._disable(look, mark, number)
+        self._tell_of_rest(
+            look, mark, "no process reported {} in use. --continue --all-older disables {}"
+        )
+
+    def _tell_of_rest(self, look: Look, mark: Mark, why: str) -> None:
+        """Say which older versions are left as they are; that one of them was in use may not have been known."""
+        rest = sorted(_older(look, mark).difference(mark.replaced))
+        if rest:
+            stay, them = ("stay", "them") if len(rest) > 1 else ("stays", "it")
+            why = why.replace("{}", them)
+            self._tell(Note(f"{in_words(rest).capitalize()} {stay} enabled: {why}."))
+
+    def _wider(self, look: Look, mark: Mark) -> set[int]:
+        """What the options add to what is replaced."""
+        return _older(look, mark) if self._options.all_older else set()
+
+    def _with(self, mark: Mark, numbers: Iterable[int]) -> Mark:
+        """Have these replaced as well, and note that: the next run may not see who held them."""
+        wider = _widened(mark, numbers)
+        if wider != mark:
+            self._note(mark, wider)
+        return wider
+
+    def _has_no_audience(self, mark: Mark) -> bool:
+        """Whether nobody can hold an older version: there was none, and nobody uses the secret yet.
+
+        Where there was one that is not enabled, a process may go on with what it has of it.
+        """
+        if mark.after or self._options.expected:
+            return False
+        return self._store is None or self._heard() == []
+
+    def _plan(self, look: Look, heard: Sequence[Heard] | None, *, rollback: bool) -> Plan:
+        if rollback:
+            return plan_of_rollback(look, rollback_of(look, heard or ()))
+        begun = rotation_begun(look)
+        mark = rotation_to_begin(look, heard or ()) if begun is None else begun
+        return plan_of_rotation(
+            look,
+            _widened(mark, self._wider(look, mark)),
+            resumes=begun is not None,
+            keep_old=self._keeps_old(),
+            waits=not self._has_no_audience(mark),
+        )
 
     def _keeps_old(self) -> bool:
         if self._options.keep_old is None:
@@ -290,7 +374,7 @@ class Rotation:
         if mark.new is None:
             mark = self._copied(look, mark)
         self._disable(look, mark, mark.old or 0)
-        verdict = self._await(mark)
+        verdict, _ = self._await(mark)
         if verdict.state != "safe":
             return self._outcome(self._state_of(verdict), mark, verdict)
         if mark.reopened:
@@ -335,15 +419,19 @@ class Rotation:
 
     # -- uptake ------------------------------------------------------------------------------
 
-    def _await(self, mark: Mark) -> Verdict:
+    def _await(self, mark: Mark) -> tuple[Verdict, set[int]]:
+        """Wait for the uptake; the verdict, and which versions were held meanwhile by those waited for."""
         began, last = self._clock(), None
+        held: set[int] = set()
         while True:
             verdict = self._judge(mark)
+            for laggard in verdict.waiting_for:
+                held.update(laggard.in_use)
             if last is None or _news(verdict) != _news(last):
                 self._tell(verdict)
             last, waited = verdict, self._clock() - began
             if self._is_over(verdict, waited):
-                return verdict
+                return verdict, held
             self._sleep(POLL)
 
     def _is_over(self, verdict: Verdict, waited: float) -> bool:
@@ -380,8 +468,13 @@ class Rotation:
         try:
             return self._store.read(self._name)
         except Exception as fault:  # noqa: BLE001  a store may raise anything; its text may hold a password
-            self._tell(f"The uptake store cannot be read ({type(fault).__name__}).")
+            self._tell_once(f"The uptake store cannot be read ({type(fault).__name__}).")
             return None
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(Note(text))
 
     def _state_of(self, verdict: Verdict) -> str:
         reasons = {laggard.reason for laggard in verdict.waiting_for}
@@ -399,13 +492,26 @@ class Rotation:
         mark = look.mark
         if mark is not None and mark.action == FORWARD and mark.new == look.served:
             self._tell(f"It was rotated already: version {mark.new} has this value.")
-            if not self._keeps_old() and look.state(mark.old or 0) == ENABLED:
+            if self._is_left(look, mark):
                 return self._finish(look, mark)
             return self._outcome("done", mark, None)
         raise RotationStopped(
             f"the new value is that of version {look.served}, which is served already",
             remedy="Give another value.",
         )
+
+    def _finish_after_all(self, look: Look) -> Outcome:
+        """Disable what a finished rotation has left, where that is asked for in so many words."""
+        mark = look.mark
+        asked = self._options.all_older or self._options.keep_old is False
+        is_newest = mark is not None and mark.action == FORWARD and mark.new == look.served
+        if asked and mark is not None and is_newest and self._is_left(look, mark):
+            return self._finish(look, mark)
+        raise RotationStopped("no rotation is under way", remedy="Give a value to begin one.")
+
+    def _is_left(self, look: Look, mark: Mark) -> bool:
+        replaced = {*mark.replaced, *self._wider(look, mark)}
+        return not self._keeps_old() and not replaced.isdisjoint(look.enabled)
 
     def _refuse_other(self, number: int, value: Value) -> None:
         if not self._has(number, value):
@@ -429,8 +535,30 @@ class Rotation:
         self._administration.annotate(self._name, facts, noted)
 
     def _outcome(self, state: str, mark: Mark, verdict: Verdict | None) -> Outcome:
-        old_state = None if mark.old is None else self._look().state(mark.old)
-        return Outcome(mark.action, state, mark.old, mark.new, old_state, verdict)
+        if not mark.replaced:
+            return Outcome(mark.action, state, None, mark.new, None, verdict)
+        look = self._look()
+        old_state = None if mark.old is None else look.state(mark.old)
+        others = tuple((number, look.state(number)) for number in mark.others)
+        return Outcome(mark.action, state, mark.old, mark.new, old_state, verdict, others)
+
+
+def _older(look: Look, mark: Mark) -> set[int]:
+    """The enabled versions that were there when the rotation began."""
+    return {number for number in look.enabled if number <= mark.after}
+
+
+def _widened(mark: Mark, numbers: Iterable[int]) -> Mark:
+    return replace(mark, others=tuple(sorted({*mark.others, *numbers} - {mark.old})))
+
+
+def _is_done(text: str) -> bool:
+    """Whether an annotation is that of a finished rotation; one that is not understood may be of any."""
+    try:
+        mark = mark_of(text)
+    except RotationStopped:
+        return False
+    return mark is not None and mark.done
 
 
 def _news(verdict: Verdict) -> tuple[object, ...]:

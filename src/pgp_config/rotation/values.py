@@ -118,12 +118,13 @@ def refuse(value: Value, version: int, declarations: Sequence[Declaration]) -> N
     """
     reasons = []
     if len(value.data) > MOST_BYTES:
-        reasons.append(f"version {version} would have more than {MOST_BYTES} bytes")
+        reasons.append(f"it has more than {MOST_BYTES} bytes")
     for each in declarations:
         try:
             each.check(Payload(value.data, version))
         except RejectedVersion as fault:
-            reasons.append(fault.happened)
+            # It speaks of a version, and none was added.
+            reasons.append(re.sub(rf"\bversion {version}\b", "it", fault.happened))
     if reasons:
         raise RotationStopped(
             f"the new value is refused, and was not added: {'; '.join(sorted(set(reasons)))}",

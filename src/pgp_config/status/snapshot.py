@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pgp_config.errors import DeclarationError
 from pgp_config.forking import gate
 from pgp_config.health import condition_of
+from pgp_config.processes import host_name, process_name
 from pgp_config.redaction import redact
 from pgp_config.status.journal import Journal, Record
 
@@ -75,8 +74,8 @@ class Status:
     def renew_after_fork(self) -> None:
         """In a child: a process of its own."""
         self._began = self._journal.now()
-        self._host = os.environ.get("K_REVISION") or socket.gethostname()
-        self.instance = f"{self._host}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._host = host_name()
+        self.instance = process_name()
 
     def snapshot(self, after: int = 0) -> dict[str, Any]:
         """All there is to say now, in the form that docs/status.md describes.

@@ -6,8 +6,6 @@ import atexit
 import logging
 import os
 import queue
-import secrets
-import socket
 import threading
 import time
 import weakref
@@ -29,6 +27,7 @@ from pgp_config.events import (
 from pgp_config.forking import gate
 from pgp_config.pauses import pause_after
 from pgp_config.policy import DEFAULT_MAX_STALE, UPTAKE_VARIABLE, seconds
+from pgp_config.processes import reporting_name
 from pgp_config.uptake.base import UptakeStore
 from pgp_config.uptake.entries import Entry
 from pgp_config.uptake.urls import store_from_url
@@ -138,7 +137,7 @@ class Reporter:
         clock: Monotonic seconds; a test gives its own.
 
     Attributes:
-        instance: Who reports; a forked child is somebody else.
+        instance: Who reports: the process as its status page has it; a forked child is somebody else.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class Reporter:
         atexit.register(self._at_exit)
 
     def _begin(self) -> None:
-        self.instance = _instance()
+        self.instance = reporting_name()
         # Re-entrant: a version may be let go at any line, also inside of this queue. False ends the thread.
         self._wakes: queue.SimpleQueue[object] = queue.SimpleQueue()
         weakref.finalize(self, self._wakes.put, False)
@@ -315,11 +314,6 @@ class Reporter:
         cache = self._cache()
         if cache is not None:
             cache.on_release(self._wakes.put)
-
-
-def _instance() -> str:
-    where = os.environ.get("K_REVISION") or socket.gethostname()
-    return f"{where}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _none() -> None:
