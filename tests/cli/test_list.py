@@ -74,7 +74,7 @@ def test_a_url_that_names_no_source_is_a_wrong_use(run, command, url):
 
 def test_a_url_that_names_no_source_is_all_that_is_told(run):
     ran = run("list", "shop:Shop", "--source", "foo://x")
-    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert (ran.exit_code, ran.stdout) == (2, "")
     assert "there is no source for the scheme 'foo'" in ran.stderr
 
 
