@@ -136,23 +136,9 @@ def _errors_on_their_page(_: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace("](../src/pgp_config/errors.md#", "](errors.md#")
 
 
-def _what_this_checkout_has(app: Sphinx, docname: str, source: list[str]) -> None:
-    """No link to the results of benchmarks before a run was kept; no pattern of pages that are not there yet."""
-    folder = app.srcdir / "docs"
-    results = "../benchmarks/results/latest.json"
-    if docname == "docs/benchmarks" and not (folder / results).exists():
-        source[0] = source[0].replace(f"[the results]({results})", "the results")
-    if docname == "docs/index":
-        lines = source[0].splitlines()
-        patterns = {line for line in lines if re.fullmatch(r"[\w./-]+\*", line)}
-        unused = {line for line in patterns if not any(folder.glob(f"{line}.md"))}
-        source[0] = "\n".join(line for line in lines if line not in unused) + "\n"
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _markdown_to_rst)
     app.connect("source-read", _errors_on_their_page)
-    app.connect("source-read", _what_this_checkout_has)
     app.connect("missing-reference", _at_the_front_door)
     return {"parallel_read_safe": True}
