@@ -113,6 +113,9 @@ _TYPED_LENGTH = 8
 #: What is called with values that are none: those of a test, and reasons.
 _HARMLESS = frozenset({"request_scope", "ReloadPolicy"})
 
+#: Methods and functions that give a value to a name. Not `setenv` of pytest: its values are those of a test.
+_PUTTING = frozenset({"putenv", "setdefault"})
+
 #: An argument that gives version numbers by name.
 _PINS = "pinned"
 
@@ -246,6 +249,8 @@ def _given(module: Module) -> Iterator[tuple[ast.AST, str, ast.expr, bool]]:
             yield node, node.arg, node.value, False
         elif isinstance(node, ast.Dict):
             yield from _mapped(node)
+        elif isinstance(node, ast.Call):
+            yield from _put(node)
         elif isinstance(node, ast.arguments):
             yield from _defaults(node)
 
@@ -257,12 +262,27 @@ def _assigned(node: ast.stmt) -> Iterator[tuple[ast.AST, str, ast.expr, bool]]:
         for target in node.targets:
             if isinstance(target, ast.Attribute):
                 yield node, target.attr, node.value, False
+            elif isinstance(target, ast.Subscript) and (key := _text_of(target.slice)):
+                yield node, key, node.value, True
+
+
+def _put(node: ast.Call) -> Iterator[tuple[ast.AST, str, ast.expr, bool]]:
+    """What `os.putenv` and `environ.setdefault` are given."""
+    called = node.func
+    if isinstance(called, ast.Attribute) and called.attr in _PUTTING:
+        match node.args:
+            case [name, value] if key := _text_of(name):
+                yield node, key, value, True
+
+
+def _text_of(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _mapped(node: ast.Dict) -> Iterator[tuple[ast.AST, str, ast.expr, bool]]:
     for key, value in zip(node.keys, node.values, strict=True):
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            yield key, key.value, value, True
+        if key is not None and (name := _text_of(key)):
+            yield key, name, value, True
 
 
 def _defaults(node: ast.arguments) -> Iterator[tuple[ast.AST, str, ast.expr, bool]]:
