@@ -41,6 +41,7 @@ STEPS: dict[str, Step] = {
     "agree": agree,
     "build": build,
     "installed": installed.installed,
+    "adopted": installed.adopted,
     "types": checkers.types,
     "licences": supply.licences,
     "sbom": supply.sbom,

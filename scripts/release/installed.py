@@ -25,13 +25,13 @@ SELECTION = (
     "tests/test_front_door.py",
     "tests/test_cli.py",
     "tests/test_cost.py",
-    "tests/cli/test_init.py",
-    "tests/site/test_tutorial.py",
     "tests/adapters/test_contract.py",
     "adapters/flask",
     "adapters/fastapi",
     "README.md",
 )
+#: How a new service comes about: by `pgp-config init`, and by the tutorial.
+ADOPTION = ("tests/cli/test_init.py", "tests/site/test_tutorial.py")
 SELECTION_NEEDS = (
     "cryptography",
     "gunicorn",
@@ -124,14 +124,24 @@ def test_needs() -> list[str]:
 
 def installed(place: Workplace) -> None:
     """All wheels with their extras and the locked versions of others: the command, and a selection of the tests."""
-    made = Environment(place.scratch / "installed", find_python("3.11"))
-    wheels = [place.wheel(one, extras=one.is_library) for one in place.distributions]
-    made.install("--constraint", LOCK, *wheels, *SELECTION_NEEDS)
+    made = _with_all(place)
     for one in place.distributions:
         for name in one.project.get("scripts", {}):
             run([made.python.with_name(name), "--help"], cwd=made.folder)
             print(f"  {name} --help answers")
     _test(place, made, SELECTION)
+
+
+def adopted(place: Workplace) -> None:
+    """New services, made with the same wheels."""
+    _test(place, _with_all(place), ADOPTION)
+
+
+def _with_all(place: Workplace) -> Environment:
+    made = Environment(place.scratch / "installed", find_python("3.11"))
+    wheels = [place.wheel(one, extras=one.is_library) for one in place.distributions]
+    made.install("--constraint", LOCK, *wheels, *SELECTION_NEEDS)
+    return made
 
 
 def on_python(place: Workplace, version: str) -> None:
