@@ -3,6 +3,8 @@
 import logging
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -215,13 +217,60 @@ def test_under_gevent_a_fork_does_not_wait_for_readers_that_wait_for_it(green, f
 
 
 def test_under_gevent_an_observer_may_fork(green, source, make):
+    class One(SecretContainer):
+        key = DynamicSecret("FORK_KEY")
+
     source.add("FORK_KEY", "k1")
-    source.add("FORK_FIXED", "f1")
-    answers = []
+    forked = []
 
     def observer(event):
         if isinstance(event, Loaded):
-            answers.append(in_child(lambda: "forked"))
+            gate.before_fork()  # what a fork does in the parent
+            gate.after_in_parent()
+            forked.append(event.secret)
 
-    make(Forked, observers=[observer]).load()
-    assert answers == ["forked", "forked"]
+    make(One, observers=[observer]).load()
+    assert forked == ["FORK_KEY"]
+
+
+OBSERVERS_THAT_FORK = """
+import os
+import threading
+
+from pgp_config import DynamicSecret, Memory, SecretContainer, StaticSecret, cache
+from pgp_config.events import Loaded
+
+cache.threads_are_greenlets = lambda: True
+both = threading.Barrier(2)
+
+
+class Forked(SecretContainer):
+    key = DynamicSecret("FORK_KEY")
+    fixed = StaticSecret("FORK_FIXED")
+
+
+def observer(event):
+    if isinstance(event, Loaded):
+        both.wait(30)  # at once: neither may wait without an end for the thread of the other
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.write(1, b"%d" % os.waitpid(child, 0)[1])
+
+
+secrets = Forked(source=Memory({"FORK_KEY": "k1", "FORK_FIXED": "f1"}), observers=[observer])
+secrets.load()
+secrets.close()
+"""
+
+
+def test_under_gevent_two_observers_may_fork_at_once():
+    """In a process of its own: no other library's threads and handlers of forks are in it."""
+    ran = subprocess.run(
+        [sys.executable, "-c", OBSERVERS_THAT_FORK],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ran.stdout, ran.returncode) == ("00", 0), ran.stderr

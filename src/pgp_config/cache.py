@@ -60,7 +60,7 @@ from pgp_config.events import (
     notify,
 )
 from pgp_config.facts import Fact, Record, fact
-from pgp_config.forking import gate, refuse_late_patch, threads_are_greenlets
+from pgp_config.forking import PATIENCE, gate, refuse_late_patch, threads_are_greenlets
 from pgp_config.key_rings import Keys
 from pgp_config.pauses import pause_after
 from pgp_config.payload import DamagedVersion
@@ -1492,10 +1492,13 @@ class Cache:
             is_busy = any(
                 entry.flight or entry.pending_looks() for entry in self._entries.values()
             )
-        # It cannot join the thread that forks, where that is one of its own (an observer's work).
-        with contextlib.suppress(RuntimeError):
-            if executor is not None:
-                executor.shutdown(wait=not is_busy)
+        if executor is None:
+            return
+        executor.shutdown(wait=False)
+        # With a bound: two observers may fork at once, each in one of these threads.
+        for thread in () if is_busy else tuple(executor._threads):  # noqa: SLF001  its own wait has no bound
+            if thread is not threading.current_thread():
+                thread.join(PATIENCE)
 
     def renew_after_fork(self) -> None:
         """In a child: what is known stays; the parent's lock, threads and flights do not come along."""
