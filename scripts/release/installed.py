@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 LOCK = ROOT / "requirements" / "dev.txt"
 
-#: The front door, the command, a new service by `init` and by the tutorial, both adapters with servers, and the
-#: examples of the README.
+#: The front door, the command, both adapters with servers, and the examples of the README.
 SELECTION = (
     "tests/test_front_door.py",
     "tests/test_cli.py",

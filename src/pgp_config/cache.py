@@ -1495,10 +1495,8 @@ class Cache:
         if executor is None:
             return
         executor.shutdown(wait=False)
-        # With a bound: two observers may fork at once, each in one of these threads.
-        for thread in () if is_busy else tuple(executor._threads):  # noqa: SLF001  its own wait has no bound
-            if thread is not threading.current_thread():
-                thread.join(PATIENCE)
+        if not is_busy:
+            _join_others(executor)
 
     def renew_after_fork(self) -> None:
         """In a child: what is known stays; the parent's lock, threads and flights do not come along."""
@@ -1582,6 +1580,13 @@ def _outcome_of(bring: Callable[[], Known[Any]]) -> Known[Any] | PgpConfigError:
     except BaseException as fault:  # noqa: BLE001  whatever a source raises, its waiters must be told
         _let_go(fault)
         return _foreign(fault)
+
+
+def _join_others(executor: ThreadPoolExecutor) -> None:
+    """Wait for its threads, with a bound: two observers may fork at once, each in one of these threads."""
+    others = set(executor._threads) - {threading.current_thread()}  # noqa: SLF001  its own wait has no bound
+    for thread in others:
+        thread.join(PATIENCE)
 
 
 def _let_go(fault: BaseException) -> None:

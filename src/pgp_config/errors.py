@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _E = TypeVar("_E", bound="PgpConfigError")
 
@@ -156,6 +156,22 @@ def _rebuild_startup(
 
 class SecretUnavailable(PgpConfigError):  # noqa: N818  the public name is the state, not the word Error
     """There is no usable value, and no last good one within `max_stale`."""
+
+
+def did_you_mean(
+    given: str, known: Iterable[str], *, otherwise: str = "Use the name in the source."
+) -> str:
+    """A remedy for a name that there is not; the name itself is not in it.
+
+    Args:
+        given: The name.
+        known: The names that there are.
+        otherwise: The remedy if none of them is like it.
+    """
+    import difflib  # noqa: PLC0415  for a mistake only
+
+    close = difflib.get_close_matches(given, sorted(known), n=1)
+    return f"Did you mean {close[0]}?" if close else otherwise
 
 
 class SecretNotFound(SecretUnavailable, LookupError):  # noqa: N818  as above

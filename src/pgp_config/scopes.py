@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 from pgp_config.cache import Need, Spec, latest_tick
-from pgp_config.errors import DeclarationError
+from pgp_config.errors import DeclarationError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, ItemsView, ValuesView
@@ -338,8 +338,6 @@ def _give(scope: Scope, values: Mapping[str, object]) -> None:
 
 
 def _refuse_unknown(given: Mapping[str, object]) -> None:
-    import difflib  # noqa: PLC0415  for a mistake only
-
     if not isinstance(given, Mapping):
         raise DeclarationError(
             f"request_scope(values=…) is given a {type(given).__name__}",
@@ -352,10 +350,8 @@ def _refuse_unknown(given: Mapping[str, object]) -> None:
                 remedy="Use the name in the source: {'CHANGENOW_API_KEY': …}.",
             )
         if name not in declared_names:
-            close = difflib.get_close_matches(name, sorted(declared_names), n=1)
-            hint = f"Did you mean {close[0]}?" if close else "Use the name in the source."
             raise DeclarationError(
                 "request_scope(values=…) names a secret that no container declares",
-                remedy=hint,
+                remedy=did_you_mean(name, declared_names),
                 secret=name,
             )

@@ -105,9 +105,8 @@ class Conduct:
             The text of the alert that it is worth; None for none.
         """
         level = logging.INFO
-        if alarming or status >= (
-            400 if of_a_task else 500
-        ):  # HTTP: below 500 the fault is the caller's
+        bad = 400 if of_a_task else 500  # HTTP: below 500 the fault is the caller's
+        if alarming or status >= bad:
             level = logging.ERROR if self.alerting else logging.WARNING
         logger.log(level, "%s (%s) answered %d: %s", service, self.environment, status, what)
         return f"{service} ({self.environment}): {what}" if level == logging.ERROR else None

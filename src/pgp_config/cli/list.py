@@ -21,7 +21,7 @@ from pgp_config.cli.output import DONE, FAILED, Output, age_of
 from pgp_config.errors import PgpConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgp_config.checks.inventory import Row, Subject
     from pgp_config.sources.base import Source
@@ -50,9 +50,22 @@ def list_(containers: Containers, source: SourceUrl = None, *, as_json: AsJson =
             with opened(source, subjects) as asked:
                 code = _show(output, document, subjects, asked)
         except PgpConfigError as error:
-            _show(output, document, subjects, None, failed=True)
+            document |= _document(rows_of(subjects), {}, None)
             code = output.fail(document, error)
     raise typer.Exit(code)
+
+
+def _document(
+    rows: Sequence[Row], looks: Mapping[str, Look], source: Source | None
+) -> dict[str, Any]:
+    why = _why_not(source, looks)
+    return {
+        "source": None if source is None else name_of(source),
+        "asked": why is None,
+        "why_not": why,
+        "secrets": [_facts(row, looks.get(row.name)) for row in rows],
+        "error": None,
+    }
 
 
 def _show(
@@ -60,22 +73,11 @@ def _show(
     document: dict[str, Any],
     subjects: Sequence[Subject],
     source: Source | None,
-    *,
-    failed: bool = False,
 ) -> int:
     rows = rows_of(subjects)
     looks = {} if source is None else looks_at(source, rows)
-    why = _why_not(source, looks)
-    document |= {
-        "source": None if source is None else name_of(source),
-        "asked": why is None,
-        "why_not": why,
-        "secrets": [_facts(row, looks.get(row.name)) for row in rows],
-        "error": None,
-    }
+    document |= _document(rows, looks, source)
     services = {subject.service for subject in subjects}
-    if failed:  # the error follows, and ends the document
-        return FAILED
     output.table(
         _HEADINGS,
         [_cells(row, looks.get(row.name), services, wide=output.is_wide) for row in rows],
@@ -83,12 +85,13 @@ def _show(
     output.line()
     output.line(_summary(rows, services, source))
     problem = _problem(looks)
-    if why is not None:
+    if not document["asked"]:
+        why = document["why_not"]
         output.paragraph(f"Versions and states are not known: {why}", mark="! ", style="yellow")
     return output.end(document, DONE if problem is None else FAILED)
 
 
-def _why_not(source: Source | None, looks: dict[str, Look]) -> str | None:
+def _why_not(source: Source | None, looks: Mapping[str, Look]) -> str | None:
     """Why nothing, or not everything, is known of versions and states."""
     if source is None:
         return "no source was asked. Give one: --source gsm://PROJECT, or PGP_CONFIG_SOURCE."
@@ -102,7 +105,7 @@ def _why_not(source: Source | None, looks: dict[str, Look]) -> str | None:
     return None if problem is None else str(problem)
 
 
-def _problem(looks: dict[str, Look]) -> PgpConfigError | None:
+def _problem(looks: Mapping[str, Look]) -> PgpConfigError | None:
     return next((look.problem for look in looks.values() if look.problem is not None), None)
 
 

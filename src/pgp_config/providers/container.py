@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from dependency_injector import containers, providers
 
 from pgp_config.cache import MAX_CALLS, Cache, Overview
-from pgp_config.errors import DeclarationError, PgpConfigError, StartupError, StaticSecretInScope
+from pgp_config.errors import (
+    DeclarationError,
+    PgpConfigError,
+    StartupError,
+    StaticSecretInScope,
+    did_you_mean,
+)
 from pgp_config.events import StaticReadRefused, default_observers, introduce
 from pgp_config.leases import Registry, aclose_all, close_all
 from pgp_config.policy import (
@@ -37,7 +43,7 @@ from pgp_config.scopes import open_scope
 from pgp_config.sources.base import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from types import ModuleType
 
     from pgp_config.cache import Flight, Landing, SecretStatus, Spec
@@ -460,16 +466,12 @@ def _kind_of(given: object) -> str:
     )
 
 
-def _refuse_unknown(overriding: Iterable[str], declared: Iterable[str]) -> None:
-    import difflib  # noqa: PLC0415  for a mistake only
-
-    known = sorted(declared)
+def _refuse_unknown(overriding: Iterable[str], declared: Collection[str]) -> None:
+    known = [f"{name}=" for name in (*_ARGUMENTS, *declared)]
+    arguments = f"Its arguments are {', '.join(_ARGUMENTS)}; all others override what it declares."
     for name in overriding:
-        if name not in known:
-            close = difflib.get_close_matches(name, [*_ARGUMENTS, *known], n=1)
+        if name not in declared:
             raise DeclarationError(
                 f"it is made with {name}=, and declares nothing of that name",
-                remedy=f"Did you mean {close[0]}=?"
-                if close
-                else f"Its arguments are {', '.join(_ARGUMENTS)}; all others override what it declares.",
+                remedy=did_you_mean(f"{name}=", known, otherwise=arguments),
             )

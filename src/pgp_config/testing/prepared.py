@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
@@ -16,7 +15,7 @@ from typing import (
     overload,
 )
 
-from pgp_config.errors import DeclarationError
+from pgp_config.errors import DeclarationError, did_you_mean
 from pgp_config.events import default_observers
 from pgp_config.policy import Freshness
 from pgp_config.providers import SecretContainer
@@ -233,11 +232,10 @@ def _refuse_non_class(container: object) -> None:
 def _refuse_unknown_options(options: Iterable[str]) -> None:
     for name in options:
         if name not in Options.__optional_keys__:
-            close = difflib.get_close_matches(name, Options.__optional_keys__, n=1)
-            there_are = f"There are {', '.join(sorted(Options.__optional_keys__))}."
+            known = sorted(Options.__optional_keys__)
             raise DeclarationError(
                 f"a container is to be made with {name}=, which there is not",
-                remedy=f"Did you mean {close[0]}?" if close else there_are,
+                remedy=did_you_mean(name, known, otherwise=f"There are {', '.join(known)}."),
             )
 
 
@@ -256,10 +254,9 @@ def _refuse_unknown_names(container: type[SecretContainer], values: Iterable[str
 def _undeclared(
     name: str, what: str, declared: Iterable[str], container: str | None
 ) -> DeclarationError:
-    close = difflib.get_close_matches(name, sorted(declared), n=1)
     return DeclarationError(
         f"{what}, and the container does not declare it",
-        remedy=f"Did you mean {close[0]}?" if close else "Use the name in the source.",
+        remedy=did_you_mean(name, declared),
         secret=name,
         container=container,
     )

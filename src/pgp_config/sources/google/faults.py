@@ -107,7 +107,7 @@ _MEANINGS = {
     "DEADLINE_EXCEEDED": _Meaning(
         SourceTimeout,
         "Secret Manager did not answer within {total:g} s ({where})",
-        _LOOK,
+        "{look}",
     ),
     "RESOURCE_EXHAUSTED": _Meaning(
         SecretUnavailable,
@@ -154,7 +154,7 @@ _MEANINGS_OF_CHANGES = {
 }
 
 _OTHER = _Meaning(
-    SecretUnavailable, "Secret Manager could not answer for {where} ({status})", _LOOK
+    SecretUnavailable, "Secret Manager could not answer for {where} ({status})", "{look}"
 )
 
 
@@ -214,9 +214,9 @@ def _told(
     if error is None:
         status = _status_of(fault)
         kind, happened, remedy = meanings.get(status, _OTHER)
-        words = {**facts, "status": status}
-        if remedy == _LOOK and facts["endpoint"]:
-            remedy = _LOOK_AT_ENDPOINT
+        endpoint = facts["endpoint"]
+        look = _LOOK_AT_ENDPOINT.format(endpoint=endpoint) if endpoint else _LOOK
+        words = {**facts, "status": status, "look": look}
         error = kind(happened.format_map(words), remedy=remedy.format_map(words))
     error.__cause__ = bare(fault)
     return error
